@@ -3,46 +3,71 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _BAR_WIDTH = 24
+_lock = threading.Lock()
+_active: list[Step] = []
 
 
 class Step:
-    """A step under way. `progress` draws a bar; only a terminal sees it move."""
+    """A step under way; steps may run side by side in threads.
+
+    A terminal shows the live line of a step that runs alone. Any other output gets one line
+    when a step begins to take long and one when it ends.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.note = ""
         self._started = time.monotonic()
-        self._shown = -1
+        self._tenth = 0
 
     def progress(self, done: int, total: int) -> None:
-        """Show `done` of `total`; on a plain output a line at every tenth."""
-        tenth = 10 * done // max(total, 1)
-        filled = _BAR_WIDTH * done // max(total, 1)
-        bar = f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {100 * done // max(total, 1)} %"
-        if sys.stdout.isatty():
-            print(f"\r  {self.text} {bar}", end="", flush=True)
-        elif tenth != self._shown:
-            self._shown = tenth
-            print(f"  {self.text} {bar}", flush=True)
+        """Show `done` of `total` as a bar; where lines cannot be redrawn, at every tenth."""
+        share = min(done / max(total, 1), 1.0)
+        filled = int(_BAR_WIDTH * share)
+        line = f"  {self.text} [{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {share:4.0%}"
+        with _lock:
+            if _alone(self):
+                print(f"\r\033[K{line}", end="", flush=True)
+            elif int(share * 10) > self._tenth:
+                print(line, flush=True)
+            self._tenth = int(share * 10)
+
+    def begin(self) -> None:
+        with _lock:
+            _clear()
+            _active.append(self)
+            if _alone(self):
+                print(f"  {self.text} ...", end="", flush=True)
 
     def end(self, mark: str) -> None:
         took = time.monotonic() - self._started
         note = f" ({self.note})" if self.note else ""
-        start = "\r\033[K" if sys.stdout.isatty() else ""
-        print(f"{start}{mark} {self.text}{note}, {took:.1f} s", flush=True)
+        with _lock:
+            _clear()
+            _active.remove(self)
+            print(f"{mark} {self.text}{note}, {took:.1f} s", flush=True)
+
+
+def _alone(step: Step) -> bool:
+    return sys.stdout.isatty() and _active == [step]
+
+
+def _clear() -> None:
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
 
 
 @contextmanager
 def step(text: str) -> Iterator[Step]:
-    """Print `text` when it begins (on a terminal) and once more, with its time, when it ends."""
+    """Run the block as a step: `+` before its line when it is done, `x` when it failed."""
     current = Step(text)
-    if sys.stdout.isatty():
-        print(f"  {text} ...", end="", flush=True)
+    current.begin()
     try:
         yield current
     except BaseException:
