@@ -60,7 +60,7 @@ def install(programs: dict[str, str]) -> None:
     if not packages:
         return
     if not shutil.which("apt-get"):
-        raise RefusedError(f"apt-get is not here: install what these Debian packages hold: {packages}")
+        raise RefusedError(f"apt-get is not here: install what Debian calls {packages}")
     need_root("installing " + ", ".join(packages))
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "--no-remove"]

@@ -1,0 +1,1 @@
+"""`make demo`: a hub on this machine in front of a real Kubernetes."""

@@ -1,0 +1,95 @@
+"""`python -m demo up|down`. Settings by environment: PORT, KUBECONFIG; see README."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import images
+import localcluster
+from demo import hub
+from setup.steps import step
+from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
+
+CLUSTER = "demo"
+COLD_GIB = 12.0
+OWN_CLUSTER_NEEDS = {
+    "KALE_IMAGES_REGISTRY": "the registry that the cluster pulls the images from",
+    "KALE_IMAGES_TAG": "their tag",
+    "KALE_GATEWAY_IMAGE": "the gateway's image",
+    "KALE_HUB_CONNECT_IP": "this machine's address as the cluster's pods reach it",
+}
+
+
+def up() -> None:
+    running = hub.find()
+    if running and hub.alive(running):
+        _tell(running, "already running")
+        return
+    began = time.monotonic()
+    port = int(os.environ.get("PORT", "8000"))
+    need_port(port, "for example make demo PORT=8080")
+    own = os.environ.get("KUBECONFIG")
+    settings = _given_cluster() if own else _local_cluster()
+    with step("hub"):
+        started = hub.start(port, settings, owns_cluster=not own)
+    _tell(started, f"up after {time.monotonic() - began:.0f} s")
+
+
+def down() -> None:
+    found = hub.find()
+    if found:
+        with step("hub down"):
+            hub.stop(found)
+    if not found or found.owns_cluster:
+        with step("cluster down"):
+            localcluster.down(CLUSTER)
+    print(f"Nothing is left running. Built programs and images stay in {localcluster.cache()}")
+
+
+def _given_cluster() -> dict[str, str]:
+    for name, meaning in OWN_CLUSTER_NEEDS.items():
+        if not os.environ.get(name):
+            raise RefusedError(
+                f"KUBECONFIG names a cluster, so {name} is needed too: {meaning} "
+                "(unset KUBECONFIG for a local cluster with images of its own)"
+            )
+    return {}
+
+
+def _local_cluster() -> dict[str, str]:
+    need_linux()
+    need_root("a local cluster")
+    missing = images.outdated() or not localcluster.built()
+    if missing:
+        need_disk(localcluster.cache(), COLD_GIB)
+        print("The first run builds Kubernetes and the images: about 20 minutes on 2 cores.")
+    with ThreadPoolExecutor() as pool:
+        programs = pool.submit(localcluster.build)
+        archives = pool.submit(images.build)
+        programs.result()
+        loads: list[Path] = archives.result()
+    status = localcluster.up(CLUSTER, load=loads)
+    return {
+        "KUBECONFIG": status.kubeconfig,
+        "KALE_HUB_CONNECT_IP": status.host_ip,
+    } | images.settings()
+
+
+def _tell(started: hub.Hub, state: str) -> None:
+    print(f"""
+  The hub is {state}:  {started.url}
+  Log in as  demo  (or any name; admin is the administrator)
+  Password   {started.password}
+
+  'make demo-down' takes it all away. The hub's log: {hub.folder() / "hub.log"}""")
+
+
+if __name__ == "__main__":
+    try:
+        {"up": up, "down": down}[sys.argv[1]]()
+    except RefusedError as refusal:
+        sys.exit(f"demo: {refusal}")

@@ -1,0 +1,113 @@
+"""The demo's hub: one detached process group, known by a file that says who it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from setup.python import ROOT, VENV
+from setup.system import RefusedError
+
+START_LIMIT = 60.0
+STOP_LIMIT = 30.0
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A hub that was started. `born` is its start in clock ticks, since pids come round again."""
+
+    pid: int
+    born: str
+    url: str
+    password: str
+    owns_cluster: bool
+
+
+def folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(os.environ.get("KALE_STATE") or Path(base) / "kale-spawner") / "demo"
+
+
+def find() -> Hub | None:
+    """The hub that a former `start` made, dead or alive."""
+    try:
+        return Hub(**json.loads((folder() / "hub.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def alive(hub: Hub) -> bool:
+    return _born(hub.pid) == hub.born
+
+
+def start(port: int, settings: dict[str, str], owns_cluster: bool) -> Hub:
+    """Start it and wait until it answers; `settings` go to jupyterhub_config.py by environment."""
+    home = folder()
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    password = secrets.token_urlsafe(9)
+    environment = os.environ | settings
+    environment |= {
+        "PATH": f"{VENV}/bin:{os.environ['PATH']}",
+        "KALE_HUB_BIND_URL": f"http://127.0.0.1:{port}",
+        "KALE_HUB_PASSWORD": password,
+        "KALE_HUB_STATE": str(home),
+    }
+    with (home / "hub.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "jupyterhub_config.py")],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    hub = Hub(process.pid, _born(process.pid), url, password, owns_cluster)
+    (home / "hub.json").write_text(json.dumps(asdict(hub)))
+    _wait_until_it_answers(process, url)
+    return hub
+
+
+def stop(hub: Hub) -> None:
+    """End the hub and its proxy; idempotent."""
+    if alive(hub):
+        os.killpg(hub.pid, signal.SIGTERM)
+        limit = time.monotonic() + STOP_LIMIT
+        while alive(hub) and time.monotonic() < limit:
+            time.sleep(0.1)
+        if alive(hub):
+            os.killpg(hub.pid, signal.SIGKILL)
+    shutil.rmtree(folder(), ignore_errors=True)
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
+    limit = time.monotonic() + START_LIMIT
+    while time.monotonic() < limit and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/hub/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    log = folder() / "hub.log"
+    last = "\n".join(log.read_text().splitlines()[-15:])
+    raise RefusedError(f"the hub did not start; the end of {log}:\n{last}")
+
+
+def _born(pid: int) -> str:
+    """Start time of a living process, "" when there is none (a zombie is not alive)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if stat[0] == "Z" else stat[19]
