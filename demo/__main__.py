@@ -1,4 +1,4 @@
-"""`python -m demo up|down`. Settings by environment: PORT, KUBECONFIG; see README."""
+"""`python -m demo up|down`. Settings by environment: PORT, KUBECONFIG, DEMO (its name)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from demo import hub
 from setup.steps import step
 from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
 
-CLUSTER = "demo"
+NAME = os.environ.get("DEMO", "demo")
 COLD_GIB = 12.0
 OWN_CLUSTER_NEEDS = {
     "KALE_IMAGES_REGISTRY": "the registry that the cluster pulls the images from",
@@ -25,7 +25,7 @@ OWN_CLUSTER_NEEDS = {
 
 
 def up() -> None:
-    running = hub.find()
+    running = hub.find(NAME)
     if running and hub.alive(running):
         _tell(running, "already running")
         return
@@ -35,18 +35,18 @@ def up() -> None:
     own = os.environ.get("KUBECONFIG")
     settings = _given_cluster() if own else _local_cluster()
     with step("hub"):
-        started = hub.start(port, settings, owns_cluster=not own)
+        started = hub.start(NAME, port, settings, owns_cluster=not own)
     _tell(started, f"up after {time.monotonic() - began:.0f} s")
 
 
 def down() -> None:
-    found = hub.find()
+    found = hub.find(NAME)
     if found:
         with step("hub down"):
             hub.stop(found)
     if not found or found.owns_cluster:
         with step("cluster down"):
-            localcluster.down(CLUSTER)
+            localcluster.down(NAME)
     print(f"Nothing is left running. Built programs and images stay in {localcluster.cache()}")
 
 
@@ -72,7 +72,7 @@ def _local_cluster() -> dict[str, str]:
         archives = pool.submit(images.build)
         programs.result()
         loads: list[Path] = archives.result()
-    status = localcluster.up(CLUSTER, load=loads)
+    status = localcluster.up(NAME, load=loads)
     return {
         "KUBECONFIG": status.kubeconfig,
         "KALE_HUB_CONNECT_IP": status.host_ip,
@@ -85,7 +85,7 @@ def _tell(started: hub.Hub, state: str) -> None:
   Log in as  demo  (or any name; admin is the administrator)
   Password   {started.password}
 
-  'make demo-down' takes it all away. The hub's log: {hub.folder() / "hub.log"}""")
+  'make demo-down' takes it all away. The hub's log: {hub.folder(NAME) / "hub.log"}""")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ STOP_LIMIT = 30.0
 class Hub:
     """A hub that was started. `born` is its start in clock ticks, since pids come round again."""
 
+    name: str
     pid: int
     born: str
     url: str
@@ -32,15 +33,15 @@ class Hub:
     owns_cluster: bool
 
 
-def folder() -> Path:
+def folder(name: str) -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(os.environ.get("KALE_STATE") or Path(base) / "kale-spawner") / "demo"
+    return Path(os.environ.get("KALE_STATE") or Path(base) / "kale-spawner") / "hubs" / name
 
 
-def find() -> Hub | None:
+def find(name: str) -> Hub | None:
     """The hub that a former `start` made, dead or alive."""
     try:
-        return Hub(**json.loads((folder() / "hub.json").read_text()))
+        return Hub(**json.loads((folder(name) / "hub.json").read_text()))
     except FileNotFoundError:
         return None
 
@@ -49,9 +50,9 @@ def alive(hub: Hub) -> bool:
     return _born(hub.pid) == hub.born
 
 
-def start(port: int, settings: dict[str, str], owns_cluster: bool) -> Hub:
+def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) -> Hub:
     """Start it and wait until it answers; `settings` go to jupyterhub_config.py by environment."""
-    home = folder()
+    home = folder(name)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     password = secrets.token_urlsafe(9)
@@ -73,9 +74,9 @@ def start(port: int, settings: dict[str, str], owns_cluster: bool) -> Hub:
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
-    hub = Hub(process.pid, _born(process.pid), url, password, owns_cluster)
+    hub = Hub(name, process.pid, _born(process.pid), url, password, owns_cluster)
     (home / "hub.json").write_text(json.dumps(asdict(hub)))
-    _wait_until_it_answers(process, url)
+    _wait_until_it_answers(process, url, home / "hub.log")
     return hub
 
 
@@ -88,10 +89,10 @@ def stop(hub: Hub) -> None:
             time.sleep(0.1)
         if alive(hub):
             os.killpg(hub.pid, signal.SIGKILL)
-    shutil.rmtree(folder(), ignore_errors=True)
+    shutil.rmtree(folder(hub.name), ignore_errors=True)
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     limit = time.monotonic() + START_LIMIT
     while time.monotonic() < limit and process.poll() is None:
         try:
@@ -99,7 +100,6 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
                 return
         except OSError:
             time.sleep(0.2)
-    log = folder() / "hub.log"
     last = "\n".join(log.read_text().splitlines()[-15:])
     raise RefusedError(f"the hub did not start; the end of {log}:\n{last}")
 
