@@ -1,0 +1,242 @@
+"""The spawn form: what the page needs to know, and its HTML.
+
+JupyterHub puts the HTML inside its own `<form>`, above its Start button. Style and script are
+inside it too, since a hub that sets no more than `spawner_class` serves no files of ours.
+Everything a user or an administrator named is escaped (templates autoescape; data reach the
+script as JSON that cannot end its element). Without JavaScript the form still works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
+from kale_spawner.web.words import claim_words, human_size, summary_line
+
+if TYPE_CHECKING:
+    from kale_spawner.errors import FieldError
+    from kale_spawner.model.inventory import Claim
+
+__all__ = ["FormLimits", "FormView", "ProfileCard", "parse_form", "render_form"]
+
+
+@dataclass(frozen=True)
+class ProfileCard:
+    """One entry of the page: an image of ours, or an entry of kubespawner's `profile_list`.
+
+    id: what travels in the choice. display_name, description: plain text, or `Markup` where an
+        administrator's HTML is meant (kubespawner's entries).
+    icon: "jupyter", "code" or "box" (drawn here), or an image's address.
+    options: kubespawner's `profile_options`, initialised (defaults marked).
+    kubespawner_html: an administrator's own rendering of the options, used instead.
+    image_field: True if the user may name an image of their own for this entry.
+    preset: the administrator's workspace and data volumes in the shape of a choice.
+    fixed: paths the user sees but cannot change, hidden: paths not shown at all; "workspace",
+        "workspace.<field>" or "data_volumes".
+    """
+
+    id: str
+    display_name: str
+    description: str = ""
+    icon: str = "box"
+    default: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kubespawner_html: str | None = None
+    image_field: bool = False
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class FormLimits:
+    """What the server will refuse, so that the page can say it while the user types.
+
+    Sizes are bytes. A class or access mode is only asked for where more than one is allowed;
+    the first is the default. image_pattern: Python's `fullmatch` pattern of images of one's
+    own.
+    """
+
+    min_size: int = 1 << 20
+    max_size: int | None = None
+    max_data_volumes: int = 10
+    storage_classes: tuple[str, ...] = ()
+    access_modes: tuple[str, ...] = ("ReadWriteOnce",)
+    forbidden_mounts: tuple[str, ...] = ()
+    image_pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class FormView:
+    """All that the page shows.
+
+    claims: the user's own, and nobody else's. choice: a choice's JSON that fills the form in
+        (last time's, or what a link asked for); what it leaves out comes from the preset.
+    submitted: what was typed and refused, shown instead of `choice`; errors: why.
+    name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
+    from_link: the form was filled in by a link, which the page says.
+    """
+
+    profiles: Sequence[ProfileCard]
+    claims: Sequence[Claim] = ()
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    limits: FormLimits = FormLimits()
+    errors: Sequence[FieldError] = ()
+    submitted: Mapping[str, Any] | None = None
+    name_prefix: str = "notebook"
+    home: str = "/home/jovyan"
+    from_link: bool = False
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+_HERE = Path(__file__).parent
+_environment = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {"claim_words": claim_words, "split_quantity": split_quantity}
+
+_BLANK: dict[str, Any] = {
+    "source": "new",
+    "name": "",
+    "size": "",
+    "mount": "",
+    "storage_class": "",
+    "access_mode": "",
+    "read_only": False,
+}
+
+
+def render_form(view: FormView) -> str:
+    """The HTML that goes inside JupyterHub's `<form>`."""
+    filled = view.choice if view.submitted is None else view.submitted
+    card = _chosen(view, filled)
+    presets = {each.id: _preset(each, view) for each in view.profiles}
+    preset = presets[card.id] if card else _preset(ProfileCard("", ""), view)
+    workspace = preset["workspace"]
+    if isinstance(asked := filled.get("workspace"), Mapping):
+        workspace = _volume(asked if view.submitted is not None else workspace | asked, view)
+    volumes = preset["data_volumes"]
+    if isinstance(asked := filled.get("data_volumes"), list):
+        volumes = [_volume(each, view) for each in asked if isinstance(each, Mapping)]
+    options = filled.get("profile_options")
+    return _environment.get_template("form.html").render(
+        view=view,
+        page=_Page(view, card or ProfileCard("", "")),
+        chosen=card.id if card else "",
+        filled=filled,
+        asked_options=options if isinstance(options, Mapping) else {},
+        workspace=workspace,
+        volumes=volumes,
+        blank=_BLANK,
+        places=_places(view, card, workspace, volumes),
+        volume_roots={"workspace", "data_volumes"},
+        volumes_open=any(e.field.startswith(("workspace", "data_volumes")) for e in view.errors),
+        errors={error.field: error.message for error in view.errors},
+        unlisted=UNLISTED,
+        line=summary_line(workspace, volumes, {claim.name: claim for claim in view.claims}),
+        data=_script_data(view, presets),
+        style=Markup((_HERE / "static" / "form.css").read_text()),
+        script=Markup((_HERE / "static" / "form.js").read_text()),
+    )
+
+
+class _Page:
+    """What the macros need of the page."""
+
+    def __init__(self, view: FormView, card: ProfileCard) -> None:
+        self.errors = {error.field: error.message for error in view.errors}
+        self.fixed = card.fixed
+        self.hidden = card.hidden
+        self.claims = view.claims
+        self.claim_names = {claim.name for claim in view.claims}
+        self.limits = view.limits
+        self.now = view.now
+
+
+def _chosen(view: FormView, filled: Mapping[str, Any]) -> ProfileCard | None:
+    """The card that is ticked: what was asked for, else the default, else the first."""
+    asked = [card for card in view.profiles if card.id == filled.get("profile")]
+    default = [card for card in view.profiles if card.default]
+    return next(iter([*asked, *default, *view.profiles]), None)
+
+
+def _preset(card: ProfileCard, view: FormView) -> dict[str, Any]:
+    workspace = {
+        "name": f"{view.name_prefix}-workspace",
+        "size": "10Gi",
+        "mount": view.home,
+        **(card.preset.get("workspace") or {}),
+    }
+    volumes = card.preset.get("data_volumes") or ()
+    return {
+        "workspace": _volume(workspace, view),
+        "data_volumes": [_volume(each, view) for each in volumes],
+    }
+
+
+def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
+    """All fields of a volume. A new one whose claim is there by now is an existing one, unless
+    this is what the user typed."""
+    volume = {**_BLANK, **{key: value for key, value in asked.items() if value is not None}}
+    made = any(claim.name == volume["name"] for claim in view.claims)
+    if view.submitted is None and volume["source"] == "new" and made:
+        volume["source"] = "existing"
+    return volume
+
+
+def _places(
+    view: FormView,
+    card: ProfileCard | None,
+    workspace: Mapping[str, Any],
+    volumes: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """Field of the choice to the id of the control that shows it."""
+    places = {"profile": "kale-profile-0"}
+    if card is not None:
+        places["image"] = f"kale-image-{view.profiles.index(card)}"
+        for name, option in card.options.items():
+            tail = "" if option.get("choices") else f"--{UNLISTED}"
+            places[f"profile_options.{name}"] = f"profile-option-{card.id}--{name}{tail}"
+    rows = {f"data_volumes.{index}": volume for index, volume in enumerate(volumes)}
+    for path, volume in {"workspace": workspace, **rows}.items():
+        stem = f"kale-{path.replace('.', '-')}"
+        places[path] = f"{stem}-mount"
+        for name in ("size", "mount", "storage_class", "access_mode", "read_only"):
+            places[f"{path}.{name}"] = f"{stem}-{name}"
+        places[f"{path}.name"] = f"{stem}-{'claim' if volume['source'] == 'existing' else 'name'}"
+        places[f"{path}.source"] = f"{stem}-source-{volume['source']}"
+    return places
+
+
+def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
+    limits = view.limits
+    return {
+        "limits": {
+            "minSize": limits.min_size,
+            "maxSize": limits.max_size,
+            "maxDataVolumes": limits.max_data_volumes,
+            "forbiddenMounts": limits.forbidden_mounts,
+        },
+        "home": view.home,
+        "namePrefix": view.name_prefix,
+        "claims": {claim.name: human_size(claim.size_bytes) for claim in view.claims},
+        "profiles": {
+            card.id: {
+                "preset": presets[card.id],
+                "fixed": sorted(card.fixed),
+                "hidden": sorted(card.hidden),
+            }
+            for card in view.profiles
+        },
+    }

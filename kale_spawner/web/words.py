@@ -1,0 +1,65 @@
+"""Sizes, ages and volumes in the words of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from kale_spawner.web.parse import split_quantity
+
+if TYPE_CHECKING:
+    from kale_spawner.model.inventory import Claim
+
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
+_AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"))
+
+
+def human_size(size: int) -> str:
+    """10737418240 is "10 GiB"; one decimal where it is not whole."""
+    for factor, unit in _UNITS:
+        if size >= factor:
+            return f"{size / factor:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size} bytes"
+
+
+def age(created: datetime | None, now: datetime) -> str:
+    """ "3 days old"; empty when it is not known when."""
+    if created is None:
+        return ""
+    seconds = (now - created).total_seconds()
+    for length, word in _AGES:
+        if (count := int(seconds // length)) >= 1:
+            return f"{count} {word}{'s' if count > 1 else ''} old"
+    return "made just now"
+
+
+def claim_words(claim: Claim, now: datetime) -> str:
+    """ "10 GiB, 3 days old, used by server lab": one claim in a list."""
+    words = [human_size(claim.size_bytes), age(claim.created, now)]
+    if claim.used_by is not None:
+        words.append(f"used by server {claim.used_by}" if claim.used_by else "used by your server")
+    return ", ".join(word for word in words if word)
+
+
+def quantity_words(text: str) -> str:
+    """ "10Gi" is "10 GiB"; what is not understood stays as it is."""
+    number, unit = split_quantity(text)
+    return f"{number} {unit}B" if unit and number else text
+
+
+def summary_line(
+    workspace: Mapping[str, Any], volumes: Sequence[Any], claims: Mapping[str, Claim]
+) -> str:
+    """ "Workspace 10 GiB, new · 2 data volumes": the folded editor in one line."""
+    source = workspace.get("source")
+    claim = claims.get(str(workspace.get("name", "")))
+    if source == "none":
+        first = "No workspace: files are lost when the server stops"
+    elif source == "existing" and claim is not None:
+        first = f"Workspace {claim.name}, {human_size(claim.size_bytes)}"
+    else:
+        first = f"Workspace {quantity_words(str(workspace.get('size', '')))}, new"
+    count = len(volumes)
+    second = {0: "no data volumes", 1: "1 data volume"}.get(count, f"{count} data volumes")
+    return f"{first} · {second}"
