@@ -1,0 +1,1 @@
+"""All talk to the API server."""

@@ -1,0 +1,178 @@
+"""What a user asked for: one model for the form and for the API.
+
+A choice is hostile until `parse_choice` has taken it, and only asks afterwards: whether it may
+be done is decided by `plan.py`. Every error names its field, all of them at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from kale_spawner.errors import ChoiceInvalid, FieldError
+from kale_spawner.model.quantity import parse_size
+
+VERSION = 1
+"""Of the stored form. `upgrade` turns older ones into this."""
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_CLASS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_MAX_PATH = 1024
+
+
+def _label(value: str) -> str:
+    if not _DNS_LABEL.fullmatch(value):
+        raise ValueError(
+            "use small letters, digits and hyphens, at most 63, "
+            "beginning and ending with a letter or digit"
+        )
+    return value
+
+
+def _class(value: str) -> str:
+    if not _CLASS_NAME.fullmatch(value):
+        raise ValueError("this is not the name of a storage class")
+    return value
+
+
+def _size(value: str) -> str:
+    parse_size(value)
+    return value
+
+
+def _mount(value: str) -> str:
+    """Absolute and normal: what is written is what is mounted, as Kubernetes takes it."""
+    if len(value) > _MAX_PATH or not value.isprintable() or ":" in value:
+        raise ValueError(f"a path has at most {_MAX_PATH} printable characters and no colon")
+    if not value.startswith("/"):
+        raise ValueError("write the whole path, beginning with /, like /home/jovyan/data")
+    parts = value.split("/")[1:]
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError("write the path without //, /./, /../ and without a / at its end")
+    if any(part != part.strip() for part in parts):
+        raise ValueError("a folder's name may not begin or end with a space")
+    return value
+
+
+ClaimName = Annotated[str, AfterValidator(_label)]
+ClassName = Annotated[str, AfterValidator(_class)]
+Size = Annotated[str, AfterValidator(_size)]
+MountPath = Annotated[str, AfterValidator(_mount)]
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Workspace(_Part):
+    """The volume under the home directory. What is None comes from the administrator's preset."""
+
+    source: Literal["new", "existing", "none"] | None = None
+    name: ClaimName | None = None
+    size: Size | None = None
+    mount: MountPath | None = None
+    storage_class: ClassName | None = None
+    access_mode: AccessMode | None = None
+
+
+class DataVolume(_Part):
+    """A further volume. `mount` has no default: where data stand is the user's own decision."""
+
+    source: Literal["new", "existing"] = "new"
+    name: ClaimName | None = None
+    size: Size | None = None
+    mount: MountPath | None = None
+    storage_class: ClassName | None = None
+    access_mode: AccessMode | None = None
+    read_only: bool = False
+
+
+class UnlistedChoice(_Part):
+    """Free text for a kubespawner profile option that admits it."""
+
+    unlisted_choice: Text
+
+
+class Choice(_Part):
+    """All of it is optional: `{}` starts the default image with the default workspace.
+
+    profile: the id of an image of ours or the slug of an entry of kubespawner's `profile_list`.
+    data_volumes: None where the choice says nothing of them, so that the preset counts.
+    """
+
+    version: Literal[1] = VERSION
+    profile: Annotated[str, Field(max_length=253)] | None = None
+    profile_options: dict[Text, Text | UnlistedChoice] = Field(default_factory=dict)
+    image: Annotated[str, Field(max_length=1024)] | None = None
+    workspace: Workspace = Workspace()
+    data_volumes: Annotated[list[DataVolume], Field(max_length=100)] | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Plain JSON data with the version: what the hub keeps. `parse_choice` takes it back."""
+        return {"version": VERSION, **self.model_dump(mode="json", exclude_unset=True)}
+
+
+def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice as an older version of this package, or kubespawner, stored it.
+
+    kubespawner keeps profile options beside `profile`, free text as "<option>--unlisted-choice"
+    and knows no version; these move into `profile_options`.
+    """
+    if "version" in data or set(data) <= set(Choice.model_fields):
+        return dict(data)
+    kept = {key: value for key, value in data.items() if key in Choice.model_fields}
+    options = dict(kept.get("profile_options") or {})
+    for key, value in data.items():
+        if key in Choice.model_fields or not isinstance(value, str):
+            kept.setdefault(key, value)
+        elif key.endswith("--unlisted-choice"):
+            if value:
+                option = key.removesuffix("--unlisted-choice")
+                options[option] = {"unlisted_choice": value}
+        else:
+            options.setdefault(key, value)
+    return {**kept, "profile_options": options}
+
+
+def parse_choice(data: Mapping[str, Any]) -> Choice:
+    """The choice that `data` (JSON of the API, the form's fields, or what was stored) asks for.
+
+    Raises ChoiceInvalid with every field that is wrong, also for fields that do not exist.
+    """
+    if not isinstance(data, Mapping):
+        raise ChoiceInvalid([FieldError("", "the choice has to be a JSON object")])
+    try:
+        return Choice.model_validate(dict(data))
+    except ValidationError as exc:
+        raise ChoiceInvalid(field_errors(exc)) from exc
+
+
+def field_errors(exc: ValidationError) -> list[FieldError]:
+    """pydantic's findings with the paths and the words of this project."""
+    found: dict[str, FieldError] = {}
+    for error in exc.errors(include_url=False, include_context=True):
+        path = _path(error["loc"])
+        found.setdefault(path, FieldError(path, _words(error)))
+    return list(found.values())
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Without the names that pydantic adds for the branches of a union."""
+    branches = {"constrained-str", "UnlistedChoice", "str"}
+    return ".".join(str(part)[:64] for part in location if part not in branches)
+
+
+def _words(error: Any) -> str:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return "there is no such field"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "literal_error":
+        return f"use one of {error['ctx']['expected']}".replace(" or ", ", ")
+    return str(error["msg"])[:1].lower() + str(error["msg"])[1:]
