@@ -12,17 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from kale_spawner.errors import FieldError
+from kale_spawner.model.inventory import Claim
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
-from kale_spawner.web.words import claim_words, human_size, summary_line
-
-if TYPE_CHECKING:
-    from kale_spawner.errors import FieldError
-    from kale_spawner.model.inventory import Claim
+from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line
 
 __all__ = ["FormLimits", "FormView", "ProfileCard", "parse_form", "render_form"]
 
@@ -130,9 +128,10 @@ def render_form(view: FormView) -> str:
     if isinstance(asked := filled.get("data_volumes"), list):
         volumes = [_volume(each, view) for each in asked if isinstance(each, Mapping)]
     options = filled.get("profile_options")
+    page = _Page(view, card or ProfileCard("", ""))
     return _environment.get_template("form.html").render(
         view=view,
-        page=_Page(view, card or ProfileCard("", "")),
+        page=page,
         chosen=card.id if card else "",
         filled=filled,
         asked_options=options if isinstance(options, Mapping) else {},
@@ -142,7 +141,8 @@ def render_form(view: FormView) -> str:
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
         volumes_open=any(e.field.startswith(("workspace", "data_volumes")) for e in view.errors),
-        errors={error.field: error.message for error in view.errors},
+        errors=page.errors,
+        problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
         line=summary_line(workspace, volumes, {claim.name: claim for claim in view.claims}),
         data=_script_data(view, presets),
@@ -155,10 +155,10 @@ class _Page:
     """What the macros need of the page."""
 
     def __init__(self, view: FormView, card: ProfileCard) -> None:
-        self.errors = {error.field: error.message for error in view.errors}
+        self.errors = {error.field: sentence(error.message) for error in view.errors}
         self.fixed = card.fixed
         self.hidden = card.hidden
-        self.claims = view.claims
+        self.claims = [claim for claim in view.claims if not claim.deleting]
         self.claim_names = {claim.name for claim in view.claims}
         self.limits = view.limits
         self.now = view.now
@@ -230,7 +230,10 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         },
         "home": view.home,
         "namePrefix": view.name_prefix,
-        "claims": {claim.name: human_size(claim.size_bytes) for claim in view.claims},
+        "claims": {
+            claim.name: {"size": human_size(claim.size_bytes), "mount": claim.last_mount}
+            for claim in view.claims
+        },
         "profiles": {
             card.id: {
                 "preset": presets[card.id],

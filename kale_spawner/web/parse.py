@@ -114,5 +114,6 @@ def quantity(number: str, unit: str) -> str:
 
 def split_quantity(text: str) -> tuple[str, str]:
     """What the two fields show for a quantity: `quantity(*split_quantity(text)) == text`."""
-    found = re.fullmatch(r"([0-9]+(?:[.,][0-9]+)?)(Mi|Gi|Ti)", text)
-    return (found[1], found[2]) if found else (text, "" if text else "Gi")
+    if found := re.fullmatch(r"([0-9]+(?:[.,][0-9]+)?)(Mi|Gi|Ti)", text):
+        return found[1], found[2]
+    return text, "" if _NUMBER.fullmatch(text) else "Gi"

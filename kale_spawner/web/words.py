@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kale_spawner.model.inventory import Claim
 from kale_spawner.web.parse import split_quantity
 
-if TYPE_CHECKING:
-    from kale_spawner.model.inventory import Claim
-
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
+_PLACES = {"mount": "folder", "profile options": "options"}
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"))
 
 
@@ -63,3 +62,24 @@ def summary_line(
     count = len(volumes)
     second = {0: "no data volumes", 1: "1 data volume"}.get(count, f"{count} data volumes")
     return f"{first} · {second}"
+
+
+def sentence(message: str) -> str:
+    """The message with a capital, as it stands beside a field."""
+    return message[:1].upper() + message[1:]
+
+
+def problem(field: str, message: str) -> str:
+    """The message as it stands on top of the page, away from its field."""
+    place = place_of(field)
+    return f"{place}: {message}" if place else sentence(message)
+
+
+def place_of(field: str) -> str:
+    """ "data_volumes.0.size" is "Data volume 1, size"."""
+    first, *rest = field.split(".")
+    if first == "data_volumes" and rest and rest[0].isdigit():
+        first, rest = f"data volume {int(rest[0]) + 1}", rest[1:]
+    words = [first.replace("_", " "), *(part.replace("_", " ") for part in rest)]
+    words = [_PLACES.get(word, word) for word in words if word]
+    return sentence(", ".join(words))

@@ -1,1 +1,396 @@
+"use strict";
+(() => {
+  const root = document.getElementById("kale-form");
+  const form = root.closest("form");
+  const data = JSON.parse(document.getElementById("kale-data-json").textContent);
+  const byId = (id) => document.getElementById(id);
+  const rows = byId("kale-rows");
+  const UNITS = { Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+  const NAMES = ["name", "claim", "size", "size_unit", "mount", "storage_class", "access_mode"];
+  const BLANK = { source: "new", name: "", size: "", mount: "", storage_class: "", access_mode: "", read_only: false };
 
+  // ---- volumes as the server sees them -------------------------------------------------
+
+  const boxes = () => [...root.querySelectorAll("fieldset[data-volume]")];
+  const dataBoxes = () => [...rows.querySelectorAll("fieldset[data-volume]")];
+  const isWorkspace = (box) => box.dataset.volume === "workspace";
+  const control = (box, name) => box.querySelector(`[name="${box.dataset.volume}.${name}"]`);
+  const value = (box, name) => (control(box, name)?.value ?? "").trim();
+  const sourceOf = (box) => box.querySelector(".btn-check:checked")?.value ?? "new";
+  const nameOf = (box) => value(box, sourceOf(box) === "existing" ? "claim" : "name");
+
+  function sizeText(box) {
+    const number = value(box, "size");
+    const plain = /^[0-9]+([.,][0-9]+)?$/.test(number);
+    return plain ? number.replace(",", ".") + value(box, "size_unit") : number;
+  }
+
+  function read(box) {
+    const volume = { ...BLANK, source: sourceOf(box), name: nameOf(box), size: sizeText(box) };
+    for (const name of ["mount", "storage_class", "access_mode"]) volume[name] = value(box, name);
+    volume.read_only = control(box, "read_only")?.checked ?? false;
+    return volume;
+  }
+
+  function write(box, volume) {
+    const [, number, unit] = /^([0-9]+(?:[.,][0-9]+)?)(Mi|Gi|Ti)$/.exec(volume.size) ?? [null, volume.size, "Gi"];
+    const existing = volume.source === "existing";
+    const texts = { ...volume, size: number, size_unit: unit };
+    texts.name = existing ? "" : volume.name;
+    texts.claim = existing ? volume.name : "";
+    for (const name of NAMES) {
+      const input = control(box, name);
+      if (input) input.value = texts[name] ?? "";
+      if (input?.tagName === "SELECT" && input.selectedIndex < 0) input.selectedIndex = 0;
+    }
+    const readOnly = control(box, "read_only");
+    if (readOnly) readOnly.checked = Boolean(volume.read_only);
+    const radio = box.querySelector(`.btn-check[value="${volume.source}"]`);
+    if (radio) radio.checked = true;
+  }
+
+  // ---- data volumes: add, remove, propose ----------------------------------------------
+
+  let nextRow = dataBoxes().length;
+
+  function addRow(volume) {
+    const box = byId("kale-row").content.firstElementChild.cloneNode(true);
+    for (const part of [box, ...box.querySelectorAll("*")]) {
+      for (const name of ["id", "for", "name", "data-volume", "data-path", "data-error", "data-hint", "aria-describedby"]) {
+        const text = part.getAttribute(name);
+        if (text?.includes("__row__")) part.setAttribute(name, text.replaceAll("__row__", nextRow));
+      }
+    }
+    nextRow += 1;
+    rows.append(box);
+    write(box, volume);
+    renumber();
+    return box;
+  }
+
+  function renumber() {
+    dataBoxes().forEach((box, index) => {
+      box.querySelector(".kale-number").textContent = index + 1;
+      const remove = box.querySelector(".kale-remove");
+      remove.hidden = box.disabled;
+      remove.setAttribute("aria-label", `Remove data volume ${index + 1}`);
+      box.querySelector(".btn-group").setAttribute("aria-label", `Source of data volume ${index + 1}`);
+    });
+    const full = dataBoxes().length >= data.limits.maxDataVolumes;
+    byId("kale-add").hidden = full || locked("data_volumes");
+    byId("kale-full").hidden = !full || locked("data_volumes");
+    byId("kale-full").textContent = `That is all: at most ${data.limits.maxDataVolumes} data volumes.`;
+  }
+
+  function proposal() {
+    const taken = new Set([...Object.keys(data.claims), ...boxes().map(nameOf)]);
+    let number = 1;
+    while (taken.has(`${data.namePrefix}-data-${number}`)) number += 1;
+    const name = `${data.namePrefix}-data-${number}`;
+    return { ...BLANK, name, size: "5Gi", mount: mountFor(name) };
+  }
+
+  function mountFor(name) {
+    if (data.claims[name]?.mount && !isMounted(data.claims[name].mount)) return data.claims[name].mount;
+    const prefix = `${data.namePrefix}-`;
+    return `${data.home}/${name.startsWith(prefix) ? name.slice(prefix.length) : name}`;
+  }
+
+  const isMounted = (path) => boxes().some((box) => value(box, "mount") === path);
+
+  function followName(box) {
+    const mount = control(box, "mount");
+    if (isWorkspace(box) || mount.dataset.typed || mount.disabled) return;
+    const name = nameOf(box);
+    mount.value = "";
+    if (name) mount.value = mountFor(name);
+  }
+
+  // ---- what the administrator fixed, hid or proposed, by profile ------------------------
+
+  const profileOf = () => form.querySelector('input[name="profile"]:checked')?.value ?? "";
+  let profile = profileOf();
+  const held = {};
+  const rules = (id) => data.profiles[id] ?? { preset: null, fixed: [], hidden: [] };
+  const among = (paths, path) => paths.includes(path) || paths.includes(path.split(".")[0]);
+  const locked = (path) => among([...rules(profile).fixed, ...rules(profile).hidden], path);
+  const same = (left, right) => JSON.stringify(left) === JSON.stringify(right);
+  const normal = (volume) => ({ ...BLANK, ...volume, storage_class: "", access_mode: "" });
+
+  function changeProfile() {
+    const before = profile;
+    profile = profileOf();
+    const [old, now] = [rules(before).preset, rules(profile).preset];
+    const wasLocked = (path) => among([...rules(before).fixed, ...rules(before).hidden], path);
+    if (old && now) {
+      const box = root.querySelector('[data-volume="workspace"]');
+      const shown = read(box);
+      const next = { ...shown };
+      for (const name of Object.keys(BLANK)) {
+        const path = `workspace.${name}`;
+        if (locked(path) && !wasLocked(path)) held[path] = shown[name];
+        if (locked(path)) next[name] = now.workspace[name];
+        else if (wasLocked(path)) next[name] = held[path] ?? now.workspace[name];
+        else if (shown[name] === old.workspace[name]) next[name] = now.workspace[name];
+      }
+      write(box, next);
+      changeRows(old.data_volumes, now.data_volumes, wasLocked("data_volumes"));
+    }
+    lock();
+    refresh();
+  }
+
+  function changeRows(old, now, wasLocked) {
+    const shown = dataBoxes().map(read);
+    if (locked("data_volumes") && !wasLocked) held.data_volumes = shown;
+    const untouched = same(shown.map(normal), old.map(normal));
+    let next = untouched || locked("data_volumes") ? now : shown;
+    if (wasLocked && !locked("data_volumes")) next = held.data_volumes ?? now;
+    if (same(next, shown)) return;
+    dataBoxes().forEach((box) => box.remove());
+    next.forEach((volume) => addRow(volume));
+  }
+
+  function lock() {
+    const { fixed, hidden } = rules(profile);
+    for (const field of root.querySelectorAll(".kale-field[data-path]")) {
+      field.hidden = among(hidden, field.dataset.path);
+      for (const input of field.querySelectorAll("input, select")) input.disabled = locked(field.dataset.path);
+    }
+    for (const box of boxes()) {
+      const top = box.dataset.volume.split(".")[0];
+      box.disabled = locked(top);
+      if (isWorkspace(box)) box.hidden = hidden.includes("workspace");
+      for (const radio of box.querySelectorAll(".btn-check")) {
+        const noneToChoose = radio.value === "existing" && !radio.checked && !Object.keys(data.claims).length;
+        radio.disabled = locked(`${box.dataset.volume}.source`) || noneToChoose;
+      }
+    }
+    root.querySelector('input[name="data_volumes"]').disabled = locked("data_volumes");
+    byId("kale-data").hidden = hidden.includes("data_volumes");
+    byId("kale-volumes").hidden = hidden.includes("workspace") && hidden.includes("data_volumes");
+    byId("kale-locked").hidden = fixed.length === 0;
+    renumber();
+  }
+
+  // ---- the same rules as the server's ---------------------------------------------------
+
+  const human = (bytes) => {
+    const [unit, factor] = Object.entries(UNITS).reverse().find(([, each]) => bytes >= each) ?? ["", 1];
+    return `${Math.round((bytes / factor) * 10) / 10}${unit}`;
+  };
+
+  function nameError(box) {
+    const name = nameOf(box);
+    if (sourceOf(box) === "existing") return name ? "" : "choose one of your volumes, or make a new one";
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+      return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
+    return "";
+  }
+
+  function twiceError(box) {
+    const twin = boxes().find((each) => each !== box && sourceOf(each) !== "none" && nameOf(each) === nameOf(box));
+    return twin ? "this volume is chosen twice; choose another, or remove one" : "";
+  }
+
+  function sizeError(box) {
+    if (sourceOf(box) !== "new") return "";
+    const text = sizeText(box);
+    const found = /^\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$/.exec(text);
+    if (!found) return `"${text}" is not a size; write it like 10Gi or 500Mi`;
+    const powers = { m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Pi: 2 ** 50, Ei: 2 ** 60 };
+    const bytes = Number(found[1]) * ({ ...powers, ...UNITS }[found[2]] ?? 1);
+    if (bytes < 1) return "a volume cannot be empty; write its size like 10Gi";
+    if (bytes < data.limits.minSize) return `${text} is too small; the smallest volume is ${human(data.limits.minSize)}`;
+    if (data.limits.maxSize && bytes > data.limits.maxSize)
+      return `${text} is too large; the largest volume is ${human(data.limits.maxSize)}`;
+    return "";
+  }
+
+  const within = (path, folder) => path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
+
+  function mountError(box) {
+    const path = value(box, "mount");
+    if (path.includes(":")) return "a path has at most 1024 printable characters and no colon";
+    if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
+    const parts = path.split("/").slice(1);
+    if (parts.some((part) => ["", ".", ".."].includes(part)))
+      return "write the path without //, /./, /../ and without a / at its end";
+    const bad = data.limits.forbiddenMounts.find((folder) => within(path, folder) || within(folder, path));
+    if (bad) return `${path} belongs to the system; choose a folder like ${data.home}/data`;
+    const others = boxes().filter((each) => each !== box && sourceOf(each) !== "none");
+    if (others.some((each) => value(each, "mount") === path))
+      return `another volume is mounted at ${path} already; choose another folder`;
+    const home = others.find(isWorkspace);
+    if (home && within(value(home, "mount"), path)) return `${path} would cover the workspace; choose a folder below it`;
+    return "";
+  }
+
+  function check(box) {
+    if (sourceOf(box) === "none") return {};
+    return { name: nameError(box) || twiceError(box), size: sizeError(box), mount: mountError(box) };
+  }
+
+  // ---- showing it ----------------------------------------------------------------------
+
+  const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+  const shownError = (path) => root.querySelector(`[data-error="${path}"]`);
+
+  function show(path, message) {
+    const slot = shownError(path);
+    if (!slot || (!message && slot.dataset.server)) return;
+    delete slot.dataset.server;
+    slot.textContent = capital(message);
+    slot.hidden = !message;
+    for (const input of root.querySelectorAll(`[aria-describedby~="${slot.id}"]`)) {
+      if (message) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+  }
+
+  function validate(onlyTouched) {
+    let wrong = 0;
+    for (const box of boxes()) {
+      if (box.disabled) continue;
+      const found = check(box);
+      for (const name of ["name", "size", "mount"]) {
+        const path = `${box.dataset.volume}.${name}`;
+        const message = locked(path) ? "" : (found[name] ?? "");
+        if (message) wrong += 1;
+        const partners = { name: ["name", "claim"], size: ["size", "size_unit"], mount: ["mount"] }[name];
+        const touched = partners.some((each) => control(box, each)?.dataset.touched);
+        if (!message || !onlyTouched || touched) show(path, message);
+      }
+      hint(box);
+    }
+    return wrong;
+  }
+
+  function hint(box) {
+    const slot = box.querySelector("[data-hint]");
+    const known = sourceOf(box) === "new" && data.claims[nameOf(box)];
+    slot.hidden = !known;
+    slot.textContent = known ? `You have a volume of this name (${known.size}): it will be used, with its files.` : "";
+  }
+
+  function line() {
+    const box = root.querySelector('[data-volume="workspace"]');
+    const source = sourceOf(box);
+    const claim = data.claims[nameOf(box)];
+    let first = `Workspace ${sizeText(box).replace(/^([0-9.]+)(Mi|Gi|Ti)$/, "$1 $2B")}, new`;
+    if (source === "none") first = "No workspace: files are lost when the server stops";
+    if (source === "existing" && claim) first = `Workspace ${nameOf(box)}, ${claim.size}`;
+    if (source === "existing" && !claim) first = "Workspace not chosen yet";
+    const count = dataBoxes().length;
+    const second = count === 0 ? "no data volumes" : `${count} data volume${count > 1 ? "s" : ""}`;
+    byId("kale-line").textContent = `${first} · ${second}`;
+  }
+
+  function refresh() {
+    validate(true);
+    line();
+  }
+
+  let speaking = 0;
+  function say(text) {
+    clearTimeout(speaking);
+    speaking = setTimeout(() => { byId("kale-live").textContent = text; }, 400);
+  }
+
+  function sayErrorOf(input) {
+    const slot = byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
+    say(slot && !slot.hidden ? slot.textContent : "");
+  }
+
+  // ---- events --------------------------------------------------------------------------
+
+  root.addEventListener("input", (event) => {
+    const box = event.target.closest("fieldset[data-volume]");
+    if (!box) return;
+    const name = event.target.name.split(".").pop();
+    event.target.dataset.touched = "1";
+    forget(box, name === "claim" ? "name" : name === "size_unit" ? "size" : name);
+    if (name === "mount") event.target.dataset.typed = event.target.value ? "1" : "";
+    if (name === "name" || name === "claim") followName(box);
+    refresh();
+    sayErrorOf(event.target);
+  });
+
+  // What the server said of a field holds until that field, or its volume's source, changes.
+  function forget(box, name) {
+    for (const slot of box.querySelectorAll(".kale-error"))
+      if (name === "source" || slot.dataset.error.endsWith(`.${name}`) || slot.dataset.error === box.dataset.volume) {
+        delete slot.dataset.server;
+        show(slot.dataset.error, "");
+      }
+  }
+
+  root.addEventListener("change", (event) => {
+    if (event.target.name === "profile") changeProfile();
+    const box = event.target.closest("fieldset[data-volume]");
+    if (box && event.target.classList.contains("btn-check")) {
+      if (!isWorkspace(box)) followName(box);
+      if (sourceOf(box) === "new" && !value(box, "name")) {
+        const fresh = isWorkspace(box) ? { ...rules(profile).preset?.workspace } : proposal();
+        for (const name of ["name", "size"]) if (!value(box, name)) control(box, name).value = "";
+        write(box, { ...read(box), name: freeName(box, fresh.name ?? ""), size: sizeText(box) || fresh.size || "10Gi" });
+        followName(box);
+      }
+      refresh();
+    }
+  });
+
+  // A name that is not that of a claim already: "new" after "existing" means a new one.
+  function freeName(box, name) {
+    let free = name;
+    for (let number = 2; data.claims[free] || boxes().some((each) => each !== box && nameOf(each) === free); number += 1)
+      free = `${name}-${number}`;
+    return free;
+  }
+
+  rows.addEventListener("click", (event) => {
+    const button = event.target.closest(".kale-remove");
+    if (!button) return;
+    const box = button.closest("fieldset");
+    const next = box.nextElementSibling ?? box.previousElementSibling;
+    box.remove();
+    renumber();
+    refresh();
+    (next?.querySelector(".kale-remove") ?? byId("kale-add")).focus();
+    say("Removed. A volume that exists keeps its files.");
+  });
+
+  byId("kale-add").addEventListener("click", () => {
+    const box = addRow(proposal());
+    lock();
+    refresh();
+    control(box, "name").focus();
+    control(box, "name").select();
+    say(`Data volume ${dataBoxes().length} added.`);
+  });
+
+  form.noValidate = true;
+  form.addEventListener("submit", (event) => {
+    if (!validate(false)) return;
+    event.preventDefault();
+    // JupyterHub's own listener would turn the Start button into a spinner for good.
+    event.stopImmediatePropagation();
+    focusFirst();
+  });
+
+  function focusFirst() {
+    byId("kale-volumes").open ||= Boolean(byId("kale-volumes").querySelector('[aria-invalid="true"]'));
+    const shown = (each) => each.offsetParent !== null && !each.disabled;
+    const first = [...root.querySelectorAll('[aria-invalid="true"]')].find(shown);
+    first?.focus();
+    if (first) sayErrorOf(first);
+  }
+
+  for (const slot of root.querySelectorAll(".kale-error:not([hidden])")) slot.dataset.server = "1";
+  lock();
+  line();
+  if (!byId("kale-errors").hidden) {
+    focusFirst();
+    if (document.activeElement === document.body) byId("kale-errors").focus();
+  }
+})();
