@@ -55,6 +55,13 @@ class DataPreset(_Entry):
     mode: Mode = "proposed"
     volumes: tuple[VolumePreset, ...] = ()
 
+    @field_validator("volumes")
+    @classmethod
+    def _mounted(cls, value: tuple[VolumePreset, ...]) -> tuple[VolumePreset, ...]:
+        if any(each.source == "none" or not each.mount for each in value):
+            raise ValueError("each needs a mount, and the source new or existing")
+        return value
+
 
 class Image(_Entry):
     """One image that users can choose.

@@ -1,0 +1,276 @@
+"""What will be done about a choice: which claims are made, which are reused, what is mounted
+where. Pure: the same choice, claims and limits give the same plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kale_spawner.errors import ChoiceInvalid, FieldError
+from kale_spawner.model import limits as rules
+from kale_spawner.model.choices import Choice, DataVolume, Workspace
+from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
+from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.names import expand
+from kale_spawner.model.quantity import parse_size
+
+Role = Literal["workspace", "data"]
+DEFAULT_SIZE = "10Gi"
+DEFAULT_DATA_SIZE = "5Gi"
+HOME = "/home/jovyan"
+
+
+@dataclass(frozen=True)
+class NewClaim:
+    """A claim to be made. storage_class "" leaves it to the cluster's default."""
+
+    name: str
+    size: str
+    storage_class: str
+    access_mode: str
+    role: Role
+    mount: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume of the pod. claim None is a folder that lasts as long as the pod."""
+
+    volume: str
+    path: str
+    claim: str | None
+    read_only: bool = False
+    size_limit: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """reuse: claims of the user's own that are there already."""
+
+    create: tuple[NewClaim, ...] = ()
+    reuse: tuple[Claim, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """Every claim the pod will mount."""
+        return frozenset(mount.claim for mount in self.mounts if mount.claim)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the administrator presets for the chosen profile."""
+
+    workspace: WorkspacePreset
+    data_volumes: DataPreset = DataPreset()
+
+
+def make_plan(
+    choice: Choice, inventory: Inventory, limits: Limits, owner: Owner, offer: Offer
+) -> Plan:
+    """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong."""
+    planner = _Planner(inventory, limits, owner)
+    planner.workspace(choice.workspace, offer.workspace)
+    planner.data_volumes(choice.data_volumes, offer.data_volumes)
+    planner.check_mounts()
+    if planner.errors:
+        raise ChoiceInvalid(planner.errors)
+    return Plan(tuple(planner.create), tuple(planner.reuse), tuple(planner.mounts))
+
+
+_Asked = Workspace | DataVolume
+
+
+class _Planner:
+    def __init__(self, inventory: Inventory, limits: Limits, owner: Owner) -> None:
+        self.inventory, self.limits, self.owner = inventory, limits, owner
+        self.create: list[NewClaim] = []
+        self.reuse: list[Claim] = []
+        self.mounts: list[Mount] = []
+        self.errors: list[FieldError] = []
+        self.fields: dict[str, str] = {}
+
+    def error(self, field: str, message: str | None) -> None:
+        if message:
+            self.errors.append(FieldError(field, message))
+
+    def workspace(self, asked: Workspace, preset: WorkspacePreset) -> None:
+        if preset.mode != "proposed":
+            asked = self._fixed(asked, preset)
+        source = asked.source or preset.source
+        # A preset for a new volume says nothing about the one that the user picked instead.
+        same = preset if source == preset.source else WorkspacePreset(source=source)
+        name = asked.name
+        if name is None and (source == "new" or (same.name and source == "existing")):
+            name = self._named(same.name, DEFAULT_WORKSPACE)
+        merged = Workspace(
+            source=source,
+            name=name,
+            size=asked.size or same.size,
+            mount=asked.mount or preset.mount or HOME,
+            storage_class=asked.storage_class or same.storage_class,
+            access_mode=asked.access_mode or same.access_mode,
+        )
+        if source == "none":
+            self._none(asked, merged)
+        else:
+            self._volume("workspace", merged, asked.size is not None, "kale-workspace")
+
+    def data_volumes(self, asked: list[DataVolume] | None, preset: DataPreset) -> None:
+        presets = [self._from_preset(each, n) for n, each in enumerate(preset.volumes, 1)]
+        if asked is None or (preset.mode != "proposed" and asked == presets):
+            volumes = presets
+        elif preset.mode != "proposed":
+            volumes = presets
+            if asked or preset.mode == "fixed":
+                self.error("data_volumes", "these are set by the administrator; leave them out")
+        else:
+            volumes = asked
+        if len(volumes) > self.limits.max_data_volumes:
+            most = self.limits.max_data_volumes
+            self.error("data_volumes", f"{len(volumes)} are too many; at most {most}")
+            return
+        taken = {each.name for each in volumes if each.name}
+        for index, volume in enumerate(volumes):
+            sized = volume.size is not None
+            if volume.source == "new" and not volume.name:
+                volume = volume.model_copy(update={"name": self._free(taken)})
+            self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
+
+    def check_mounts(self) -> None:
+        """No two at one place, none over another, and the workspace hidden by none."""
+        seen: dict[str, str] = {}
+        home = next((m.path for m in self.mounts if m.volume == "kale-workspace"), None)
+        for mount in self.mounts:
+            field = self.fields[mount.volume]
+            self.error(f"{field}.mount", rules.mount_error(mount.path, self.limits))
+            if mount.path in seen:
+                self.error(f"{field}.mount", f"{mount.path} is taken by {seen[mount.path]}")
+            elif home and rules.is_under(home, mount.path):
+                self.error(f"{field}.mount", f"this would hide the workspace at {home}")
+            seen.setdefault(mount.path, field)
+
+    def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:
+        """What the administrator fixed may be repeated, but not changed."""
+        wanted = self._preset_values(preset)
+        for field, value in asked.model_dump(exclude_none=True).items():
+            if value != wanted.get(field):
+                self.error(f"workspace.{field}", "this is set by the administrator; leave it out")
+        return Workspace()
+
+    def _preset_values(self, preset: VolumePreset) -> dict[str, Any]:
+        values = preset.model_dump(exclude={"mode", "read_only"})
+        if preset.source != "none":
+            values["name"] = self._named(preset.name, DEFAULT_WORKSPACE)
+            values["size"] = values["size"] or DEFAULT_SIZE
+        values["mount"] = values["mount"] or HOME
+        values["storage_class"] = values["storage_class"] or self.limits.storage_classes[0]
+        values["access_mode"] = values["access_mode"] or self.limits.access_modes[0]
+        return values
+
+    def _from_preset(self, preset: VolumePreset, number: int) -> DataVolume:
+        template = DEFAULT_DATA.replace("{n}", str(number))
+        values = preset.model_dump(exclude_unset=True)
+        values["name"] = self._named(preset.name, template)
+        return DataVolume(**values)
+
+    def _named(self, template: str | None, default: str) -> str:
+        return expand(template or default, self.owner.user, self.owner.server)
+
+    def _free(self, taken: set[str | None]) -> str:
+        """The next derived name that no other row has. A claim of that name is the same row's
+        of an earlier start: so a choice without names means the same volumes every time."""
+        number = 1
+        while (name := self._named(None, DEFAULT_DATA.replace("{n}", str(number)))) in taken:
+            number += 1
+        taken.add(name)
+        return name
+
+    def _none(self, asked: Workspace, merged: Workspace) -> None:
+        for field in ("name", "storage_class", "access_mode"):
+            if getattr(asked, field) is not None:
+                self.error(f"workspace.{field}", "there is no volume; leave this out")
+        if merged.size:
+            self.error("workspace.size", rules.size_error(merged.size, self.limits))
+        self._mount("workspace", "kale-workspace", merged, claim=None)
+
+    def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
+        if not volume.name:
+            self.error(f"{field}.name", "choose which of your volumes")
+            return
+        if volume.name in self._claims():
+            self.error(f"{field}.name", f'"{volume.name}" is there twice; one mount is enough')
+            return
+        claim = self.inventory.claims.get(volume.name)
+        if claim is not None:
+            self._existing(field, volume, claim, sized)
+        elif volume.source == "existing":
+            self.error(f"{field}.name", f'you have no volume "{volume.name}"')
+            return
+        else:
+            self._new(field, volume)
+        self._mount(field, name, volume, claim=volume.name)
+
+    def _claims(self) -> set[str | None]:
+        return {mount.claim for mount in self.mounts}
+
+    def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
+        """Also "new" with the name of one's own claim: a start may run twice."""
+        if claim.deleting:
+            self.error(f"{field}.name", f'"{claim.name}" is being deleted; wait, or use another')
+        if sized and volume.size and parse_size(volume.size) > claim.size_bytes:
+            self.error(
+                f"{field}.size",
+                f'you have a volume "{claim.name}" of {claim.capacity} already; '
+                "use that, or another name for a larger one",
+            )
+        if volume.source == "existing":
+            if volume.storage_class not in (None, claim.storage_class):
+                self.error(f"{field}.storage_class", "an existing volume cannot change this")
+            if volume.access_mode and volume.access_mode not in claim.access_modes:
+                self.error(f"{field}.access_mode", "an existing volume cannot change this")
+        self.reuse.append(claim)
+
+    def _new(self, field: str, volume: _Asked) -> None:
+        name = volume.name or ""
+        role: Role = "workspace" if field == "workspace" else "data"
+        new = NewClaim(
+            name=name,
+            size=volume.size or (DEFAULT_SIZE if role == "workspace" else DEFAULT_DATA_SIZE),
+            storage_class=_or_first(volume.storage_class, self.limits.storage_classes),
+            access_mode=_or_first(volume.access_mode, self.limits.access_modes),
+            role=role,
+            mount=volume.mount or "",
+        )
+        self.error(f"{field}.name", rules.name_error(name, self.owner, self.limits))
+        self.error(f"{field}.size", rules.size_error(new.size, self.limits))
+        self.error(
+            f"{field}.storage_class",
+            rules.allowed_error(new.storage_class, self.limits.storage_classes, "the class"),
+        )
+        self.error(
+            f"{field}.access_mode",
+            rules.allowed_error(new.access_mode, self.limits.access_modes, "the mode"),
+        )
+        self.create.append(new)
+
+    def _mount(self, field: str, name: str, volume: _Asked, claim: str | None) -> None:
+        if not volume.mount:
+            self.error(f"{field}.mount", "say where it is mounted, like /home/jovyan/data")
+            return
+        self.fields[name] = field
+        self.mounts.append(
+            Mount(
+                volume=name,
+                path=volume.mount,
+                claim=claim,
+                read_only=isinstance(volume, DataVolume) and volume.read_only,
+                size_limit=volume.size if claim is None else None,
+            )
+        )
+
+
+def _or_first(value: str | None, allowed: tuple[str, ...]) -> str:
+    return value if value is not None else (allowed[0] if allowed else "")
+
