@@ -19,10 +19,12 @@ from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
 from kale_spawner.model.inventory import Claim
+from kale_spawner.model.limits import Limits
+from kale_spawner.model.quantity import format_size
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line
 
-__all__ = ["FormLimits", "FormView", "ProfileCard", "parse_form", "render_form"]
+__all__ = ["FormView", "ProfileCard", "parse_form", "render_form"]
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,6 @@ class ProfileCard:
 
 
 @dataclass(frozen=True)
-class FormLimits:
-    """What the server will refuse, so that the page can say it while the user types.
-
-    Sizes are bytes. A class or access mode is only asked for where more than one is allowed;
-    the first is the default. image_pattern: Python's `fullmatch` pattern of images of one's
-    own.
-    """
-
-    min_size: int = 1 << 20
-    max_size: int | None = None
-    max_data_volumes: int = 10
-    storage_classes: tuple[str, ...] = ()
-    access_modes: tuple[str, ...] = ("ReadWriteOnce",)
-    forbidden_mounts: tuple[str, ...] = ()
-    image_pattern: str | None = None
-
-
-@dataclass(frozen=True)
 class FormView:
     """All that the page shows.
 
@@ -79,13 +63,15 @@ class FormView:
         (last time's, or what a link asked for); what it leaves out comes from the preset.
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
     name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
-    from_link: the form was filled in by a link, which the page says.
+    from_link: the form was filled in by a link, which the page says. limits: what the server
+        will refuse, so that the page can say it while the user types; a class or an access mode
+        is only asked for where more than one is allowed.
     """
 
     profiles: Sequence[ProfileCard]
     claims: Sequence[Claim] = ()
     choice: Mapping[str, Any] = field(default_factory=dict)
-    limits: FormLimits = FormLimits()
+    limits: Limits = field(default_factory=Limits)
     errors: Sequence[FieldError] = ()
     submitted: Mapping[str, Any] | None = None
     name_prefix: str = "notebook"
@@ -223,10 +209,11 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
     limits = view.limits
     return {
         "limits": {
-            "minSize": limits.min_size,
-            "maxSize": limits.max_size,
+            "minSize": _bytes(limits.min_size),
+            "maxSize": _bytes(limits.max_size),
             "maxDataVolumes": limits.max_data_volumes,
             "forbiddenMounts": limits.forbidden_mounts,
+            "takenMounts": limits.taken_mounts,
         },
         "home": view.home,
         "namePrefix": view.name_prefix,
@@ -243,3 +230,7 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
             for card in view.profiles
         },
     }
+
+
+def _bytes(size: int | None) -> dict[str, Any] | None:
+    return None if size is None else {"bytes": size, "text": format_size(size)}

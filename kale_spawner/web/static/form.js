@@ -175,14 +175,9 @@
 
   // ---- the same rules as the server's ---------------------------------------------------
 
-  const human = (bytes) => {
-    const [unit, factor] = Object.entries(UNITS).reverse().find(([, each]) => bytes >= each) ?? ["", 1];
-    return `${Math.round((bytes / factor) * 10) / 10}${unit}`;
-  };
-
   function nameError(box) {
     const name = nameOf(box);
-    if (sourceOf(box) === "existing") return name ? "" : "choose one of your volumes, or make a new one";
+    if (sourceOf(box) === "existing") return name ? "" : "choose which of your volumes";
     if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
       return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
     return "";
@@ -190,7 +185,7 @@
 
   function twiceError(box) {
     const twin = boxes().find((each) => each !== box && sourceOf(each) !== "none" && nameOf(each) === nameOf(box));
-    return twin ? "this volume is chosen twice; choose another, or remove one" : "";
+    return twin ? `"${nameOf(box)}" is there twice; one mount is enough` : "";
   }
 
   function sizeError(box) {
@@ -201,29 +196,33 @@
     const powers = { m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Pi: 2 ** 50, Ei: 2 ** 60 };
     const bytes = Number(found[1]) * ({ ...powers, ...UNITS }[found[2]] ?? 1);
     if (bytes < 1) return "a volume cannot be empty; write its size like 10Gi";
-    if (bytes < data.limits.minSize) return `${text} is too small; the smallest volume is ${human(data.limits.minSize)}`;
-    if (data.limits.maxSize && bytes > data.limits.maxSize)
-      return `${text} is too large; the largest volume is ${human(data.limits.maxSize)}`;
+    const { minSize, maxSize } = data.limits;
+    if (bytes < minSize.bytes) return `${text} is too small; the smallest is ${minSize.text}`;
+    if (maxSize && bytes > maxSize.bytes) return `${text} is too large; the largest is ${maxSize.text}`;
     return "";
   }
 
+  const mountOf = (box) => (sourceOf(box) === "none" && !isWorkspace(box) ? "" : value(box, "mount"));
   const within = (path, folder) => path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 
   function mountError(box) {
     const path = value(box, "mount");
     if (path.includes(":")) return "a path has at most 1024 printable characters and no colon";
     if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
-    const parts = path.split("/").slice(1);
+    const parts = path === "/" ? ["root"] : path.split("/").slice(1);
     if (parts.some((part) => ["", ".", ".."].includes(part)))
       return "write the path without //, /./, /../ and without a / at its end";
-    const bad = data.limits.forbiddenMounts.find((folder) => within(path, folder) || within(folder, path));
-    if (bad) return `${path} belongs to the system; choose a folder like ${data.home}/data`;
-    const others = boxes().filter((each) => each !== box && sourceOf(each) !== "none");
-    if (others.some((each) => value(each, "mount") === path))
-      return `another volume is mounted at ${path} already; choose another folder`;
-    const home = others.find(isWorkspace);
-    if (home && within(value(home, "mount"), path)) return `${path} would cover the workspace; choose a folder below it`;
-    return "";
+    if (path === "/") return "the root folder cannot be replaced; use a folder like /data";
+    for (const folder of data.limits.forbiddenMounts) {
+      if (within(path, folder)) return `${folder} belongs to the system; use a folder like /data`;
+      if (within(folder, path)) return `this would hide ${folder}, which belongs to the system; use one like /data`;
+    }
+    for (const folder of data.limits.takenMounts)
+      if (within(folder, path)) return `the hub mounts a volume of its own at ${folder}; use another folder`;
+    const others = boxes().filter((each) => each !== box);
+    if (others.some((each) => mountOf(each) === path)) return `${path} is taken by another volume`;
+    const home = others.find((each) => isWorkspace(each) && within(mountOf(each), path));
+    return home ? `this would hide the workspace at ${mountOf(home)}` : "";
   }
 
   function check(box) {
