@@ -183,18 +183,14 @@
     return "";
   }
 
-  function twiceError(box) {
-    const twin = boxes().find((each) => each !== box && sourceOf(each) !== "none" && nameOf(each) === nameOf(box));
-    return twin ? `"${nameOf(box)}" is there twice; one mount is enough` : "";
-  }
-
   function sizeError(box) {
     if (sourceOf(box) !== "new") return "";
     const text = sizeText(box);
-    const found = /^\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE])?$/.exec(text);
+    const found = /^\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,2})?$/.exec(text);
     if (!found) return `"${text}" is not a size; write it like 10Gi or 500Mi`;
     const powers = { m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Pi: 2 ** 50, Ei: 2 ** 60 };
-    const bytes = Number(found[1]) * ({ ...powers, ...UNITS }[found[2]] ?? 1);
+    const factor = { ...powers, ...UNITS }[found[2]] ?? Number(`1${found[2] ?? ""}`);
+    const bytes = Number(found[1]) * factor;
     if (bytes < 1) return "a volume cannot be empty; write its size like 10Gi";
     const { minSize, maxSize } = data.limits;
     if (bytes < minSize.bytes) return `${text} is too small; the smallest is ${minSize.text}`;
@@ -209,25 +205,32 @@
     const path = value(box, "mount");
     if (path.includes(":")) return "a path has at most 1024 printable characters and no colon";
     if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
-    const parts = path === "/" ? ["root"] : path.split("/").slice(1);
+    const parts = path.split("/").slice(1);
     if (parts.some((part) => ["", ".", ".."].includes(part)))
       return "write the path without //, /./, /../ and without a / at its end";
-    if (path === "/") return "the root folder cannot be replaced; use a folder like /data";
     for (const folder of data.limits.forbiddenMounts) {
       if (within(path, folder)) return `${folder} belongs to the system; use a folder like /data`;
       if (within(folder, path)) return `this would hide ${folder}, which belongs to the system; use one like /data`;
     }
     for (const folder of data.limits.takenMounts)
       if (within(folder, path)) return `the hub mounts a volume of its own at ${folder}; use another folder`;
-    const others = boxes().filter((each) => each !== box);
-    if (others.some((each) => mountOf(each) === path)) return `${path} is taken by another volume`;
-    const home = others.find((each) => isWorkspace(each) && within(mountOf(each), path));
-    return home ? `this would hide the workspace at ${mountOf(home)}` : "";
+    return "";
   }
 
-  function check(box) {
-    if (sourceOf(box) === "none") return {};
-    return { name: nameError(box) || twiceError(box), size: sizeError(box), mount: mountError(box) };
+  const own = (box) => ({ name: nameError(box), size: sizeError(box), mount: mountError(box) });
+
+  // Between two volumes the later one is told, as by the server; at once, whichever was changed.
+  function between(box) {
+    const [name, path] = [nameOf(box), mountOf(box)];
+    const all = boxes();
+    const earlier = all.slice(0, all.indexOf(box));
+    const found = {};
+    if (name && earlier.some((each) => sourceOf(each) !== "none" && nameOf(each) === name))
+      found.name = `"${name}" is there twice; one mount is enough`;
+    const home = mountOf(all.find(isWorkspace));
+    if (!isWorkspace(box) && home !== path && within(home, path)) found.mount = `this would hide the workspace at ${home}`;
+    if (path && earlier.some((each) => mountOf(each) === path)) found.mount = `${path} is taken by another volume`;
+    return found;
   }
 
   // ---- showing it ----------------------------------------------------------------------
@@ -251,14 +254,14 @@
     let wrong = 0;
     for (const box of boxes()) {
       if (box.disabled) continue;
-      const found = check(box);
-      for (const name of ["name", "size", "mount"]) {
+      const none = sourceOf(box) === "none";
+      const [alone, beside] = none ? [{}, {}] : [own(box), between(box)];
+      for (const [name, parts] of Object.entries({ name: ["name", "claim"], size: ["size", "size_unit"], mount: ["mount"] })) {
         const path = `${box.dataset.volume}.${name}`;
-        const message = locked(path) ? "" : (found[name] ?? "");
+        const message = locked(path) ? "" : alone[name] || beside[name] || "";
         if (message) wrong += 1;
-        const partners = { name: ["name", "claim"], size: ["size", "size_unit"], mount: ["mount"] }[name];
-        const touched = partners.some((each) => control(box, each)?.dataset.touched);
-        if (!message || !onlyTouched || touched) show(path, message);
+        const told = !alone[name] || !onlyTouched || parts.some((each) => control(box, each)?.dataset.touched);
+        if (!message || told) show(path, message);
       }
       hint(box);
     }

@@ -1,0 +1,336 @@
+"""The page's script in Chromium, without a hub: the same rules as the server's, and manners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from kale_spawner.errors import ChoiceInvalid, FieldError
+from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.images import WorkspacePreset
+from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.limits import Limits, Owner
+from kale_spawner.model.plan import Offer, make_plan
+from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
+from kale_spawner.web.words import sentence
+
+GIB = 1 << 30
+LIMITS = Limits(max_size=50 * GIB, max_data_volumes=2, taken_mounts=("/shared/all",))
+CLAIMS = {
+    "old": Claim("old", 10 * GIB, "10Gi"),
+    "kept": Claim("kept", 5 * GIB, "5Gi", annotations={"kale-spawner/mount": "/work/kept"}),
+}
+SMALL = ProfileCard("small", "Small", default=True)
+LARGE = ProfileCard(
+    "large",
+    "Large",
+    preset={
+        "workspace": {"size": "40Gi"},
+        "data_volumes": [{"source": "new", "name": "ann-set", "size": "2Gi", "mount": "/set"}],
+    },
+)
+LOCKED = ProfileCard(
+    "locked",
+    "Locked",
+    preset={"workspace": {"size": "3Gi", "name": "ann-locked"}},
+    fixed=frozenset({"workspace"}),
+    hidden=frozenset({"data_volumes"}),
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails the test when its script does."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(5000)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    yield page
+    context.close()
+    assert broken == []
+
+
+def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
+    settings: dict[str, Any] = {
+        "profiles": [SMALL, LARGE, LOCKED],
+        "claims": list(CLAIMS.values()),
+        "limits": LIMITS,
+        "name_prefix": "ann",
+    }
+    html = render_form(FormView(**{**settings, **changes}))
+    # Like JupyterHub's: its listener, added after ours, turns the button into a spinner.
+    page.set_content(
+        f"""<!doctype html><form method="post">{html}<button>Start</button></form>
+        <script>document.querySelector("form").addEventListener("submit", (event) => {{
+          event.preventDefault(); window.sent = [...new FormData(event.target)]; }});</script>"""
+    )
+    if open_volumes:
+        page.locator("#kale-volumes").evaluate("(each) => { each.open = true; }")
+
+
+def field(page: Page, name: str) -> Any:
+    return page.locator(f'[name="{name}"]')
+
+
+def press_start(page: Page) -> dict[str, Any] | None:
+    """The choice that was sent, or None when the script held it back."""
+    page.evaluate("window.sent = null")
+    page.get_by_role("button", name="Start").click()
+    sent = page.evaluate("window.sent")
+    return parse_form({name: [text] for name, text in sent}) if sent else None
+
+
+def server_says(choice: dict[str, Any]) -> list[FieldError]:
+    try:
+        make_plan(
+            parse_choice(choice), Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset())
+        )
+    except ChoiceInvalid as refused:
+        return refused.errors
+    return []
+
+
+BAD = [
+    ("workspace.name", ""),
+    ("workspace.name", "Ann"),
+    ("workspace.name", "-a"),
+    ("workspace.size", ""),
+    ("workspace.size", "lots"),
+    ("workspace.size", "0"),
+    ("workspace.size", "-1"),
+    ("workspace.size", "51"),
+    ("workspace.size", "1k"),
+    ("workspace.size", "1e3"),
+    ("workspace.mount", "home"),
+    ("workspace.mount", "/"),
+    ("workspace.mount", "/a//b"),
+    ("workspace.mount", "/a/../b"),
+    ("workspace.mount", "/a/"),
+    ("workspace.mount", "/a:b"),
+    ("workspace.mount", "/etc"),
+    ("workspace.mount", "/usr/local"),
+    ("workspace.mount", "/shared"),
+    ("data_volumes.0.mount", "/home/jovyan"),
+    ("data_volumes.0.mount", "/home"),
+    ("data_volumes.0.name", "ann-workspace"),
+]
+
+
+@pytest.mark.parametrize(("name", "typed"), BAD)
+def test_script_says_what_the_server_says(page: Page, name: str, typed: str) -> None:
+    show(page)
+    page.get_by_role("button", name="Add a data volume").click()
+    field(page, name).fill(typed)
+    shown = page.locator(f'[data-error="{name}"]')
+    expect(shown).to_be_visible()
+    expect(field(page, name)).to_have_attribute("aria-invalid", "true")
+    assert press_start(page) is None
+    expect(field(page, name)).to_be_focused()
+    # Left empty, the server would fill in the preset; the page holds back what looks forgotten.
+    if typed:
+        fields = page.evaluate("[...new FormData(document.querySelector('form'))]")
+        said = server_says(parse_form({key: [text] for key, text in fields}))
+        assert [sentence(each.message) for each in said if each.field == name] == [
+            shown.inner_text()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("workspace.name", "a" * 63),
+        ("workspace.size", "1.5"),
+        ("workspace.size", "50"),
+        ("workspace.size", "500M"),
+        ("workspace.mount", "/home/jovyan/work"),
+        ("workspace.mount", "/data"),
+    ],
+)
+def test_script_lets_pass_what_the_server_takes(page: Page, name: str, typed: str) -> None:
+    show(page)
+    field(page, name).fill(typed)
+    choice = press_start(page)
+    assert choice is not None
+    assert server_says(choice) == []
+
+
+def test_first_visit_needs_one_click(page: Page) -> None:
+    show(page, open_volumes=False)
+    expect(page.locator("#kale-line")).to_have_text("Workspace 10 GiB, new · no data volumes")
+    choice = press_start(page)
+    assert choice is not None
+    assert choice["workspace"]["name"] == "ann-workspace"
+    assert server_says(choice) == []
+
+
+def test_data_volumes_are_proposed_added_up_to_the_limit_and_removed(page: Page) -> None:
+    show(page)
+    add = page.get_by_role("button", name="Add a data volume")
+    add.click()
+    expect(field(page, "data_volumes.0.name")).to_be_focused()
+    add.click()
+    expect(add).to_be_hidden()
+    expect(page.locator("#kale-full")).to_have_text("That is all: at most 2 data volumes.")
+    expect(page.locator("#kale-line")).to_have_text("Workspace 10 GiB, new · 2 data volumes")
+    expect(field(page, "data_volumes.1.mount")).to_have_value("/home/jovyan/data-2")
+    page.get_by_role("button", name="Remove data volume 1").click()
+    expect(page.get_by_role("button", name="Remove data volume 1")).to_be_focused()
+    choice = press_start(page)
+    assert choice is not None
+    assert choice["data_volumes"] == [
+        {"source": "new", "name": "ann-data-2", "size": "5Gi", "mount": "/home/jovyan/data-2"}
+    ]
+
+
+def test_mount_follows_the_name_until_it_is_typed(page: Page) -> None:
+    show(page)
+    page.get_by_role("button", name="Add a data volume").click()
+    name, mount = field(page, "data_volumes.0.name"), field(page, "data_volumes.0.mount")
+    name.fill("ann-birds")
+    expect(mount).to_have_value("/home/jovyan/birds")
+    mount.fill("/birds")
+    name.fill("ann-bees")
+    expect(mount).to_have_value("/birds")
+
+
+def test_existing_volume_goes_where_it_was(page: Page) -> None:
+    show(page)
+    page.get_by_role("button", name="Add a data volume").click()
+    page.get_by_role("group", name="Source of data volume 1").get_by_text("Existing").click()
+    expect(field(page, "data_volumes.0.name")).to_be_hidden()
+    expect(field(page, "data_volumes.0.size")).to_be_hidden()
+    field(page, "data_volumes.0.claim").select_option("kept")
+    page.get_by_label("Read only").check()
+    choice = press_start(page)
+    assert choice is not None
+    assert choice["data_volumes"] == [
+        {"source": "existing", "name": "kept", "mount": "/work/kept", "read_only": True}
+    ]
+    assert server_says(choice) == []
+
+
+def test_no_workspace_is_said_plainly(page: Page) -> None:
+    show(page)
+    page.get_by_role("group", name="Source of the workspace").get_by_text("None").click()
+    expect(page.get_by_text("files in the home folder are lost")).to_be_visible()
+    expect(field(page, "workspace.name")).to_be_hidden()
+    expect(page.locator("#kale-line")).to_contain_text("files are lost when the server stops")
+    choice = press_start(page)
+    assert choice is not None
+    assert choice["workspace"] == {"source": "none"}
+
+
+def test_new_after_existing_means_a_new_one(page: Page) -> None:
+    workspace = {"source": "new", "name": "old", "size": "10Gi", "mount": "/home/jovyan"}
+    show(page, choice={"workspace": workspace})
+    expect(page.locator("#kale-line")).to_have_text("Workspace old, 10 GiB · no data volumes")
+    page.get_by_role("group", name="Source of the workspace").get_by_text("New").click()
+    expect(field(page, "workspace.name")).to_have_value("ann-workspace")
+    choice = press_start(page)
+    assert choice is not None
+    assert server_says(choice) == []
+
+
+def test_own_name_again_is_told_to_be_the_same_volume(page: Page) -> None:
+    show(page)
+    field(page, "workspace.name").fill("old")
+    expect(page.locator('[data-hint="workspace.name"]')).to_contain_text("10 GiB")
+
+
+def test_presets_follow_the_profile_where_nothing_was_changed(page: Page) -> None:
+    show(page)
+    page.get_by_label("Large").check()
+    expect(field(page, "workspace.size")).to_have_value("40")
+    expect(field(page, "data_volumes.0.name")).to_have_value("ann-set")
+    page.get_by_label("Small").check()
+    expect(field(page, "workspace.size")).to_have_value("10")
+    expect(page.locator("#kale-rows fieldset")).to_have_count(0)
+    field(page, "workspace.size").fill("12")
+    page.get_by_label("Large").check()
+    expect(field(page, "workspace.size")).to_have_value("12")
+
+
+def test_fixed_is_shown_and_not_sent_and_ones_own_comes_back(page: Page) -> None:
+    show(page)
+    field(page, "workspace.name").fill("mine")
+    page.get_by_role("button", name="Add a data volume").click()
+    page.get_by_label("Locked").check()
+    expect(field(page, "workspace.name")).to_have_value("ann-locked")
+    expect(field(page, "workspace.name")).to_be_disabled()
+    expect(page.locator("#kale-data")).to_be_hidden()
+    expect(page.locator("#kale-locked")).to_be_visible()
+    assert press_start(page) == {"profile": "locked"}
+    page.get_by_label("Small").check()
+    expect(field(page, "workspace.name")).to_have_value("mine")
+    expect(page.locator('#kale-rows [name$=".name"]')).to_have_value("ann-data-1")
+
+
+def test_what_the_server_refused_stays_until_that_field_changes(page: Page) -> None:
+    typed = {"workspace": {"source": "new", "name": "w", "size": "5Gi", "mount": "/home/jovyan"}}
+    error = FieldError("workspace.name", "this name is kept for somebody else's volumes")
+    show(page, False, submitted=typed, errors=[error])
+    shown = page.locator('[data-error="workspace.name"]')
+    expect(field(page, "workspace.name")).to_be_focused()
+    field(page, "workspace.size").fill("6")
+    expect(shown).to_be_visible()
+    field(page, "workspace.name").fill("w2")
+    expect(shown).to_be_hidden()
+    assert press_start(page) is not None
+
+
+def test_an_error_in_the_folded_part_unfolds_it(page: Page) -> None:
+    show(page)
+    field(page, "workspace.size").fill("lots")
+    page.locator("#kale-volumes > summary").click()
+    expect(field(page, "workspace.size")).to_be_hidden()
+    assert press_start(page) is None
+    expect(field(page, "workspace.size")).to_be_focused()
+
+
+def test_errors_are_spoken(page: Page) -> None:
+    show(page)
+    field(page, "workspace.mount").fill("/etc")
+    expect(page.locator("#kale-live")).to_have_text(
+        "/etc belongs to the system; use a folder like /data"
+    )
+
+
+def test_keyboard_alone_is_enough(page: Page) -> None:
+    show(page, open_volumes=False)
+    page.get_by_label("Small").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Large")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(field(page, "workspace.name")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(field(page, "workspace.claim")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("o")
+    expect(field(page, "workspace.claim")).to_have_value("old")
+
+
+def test_hostile_names_do_nothing(page: Page) -> None:
+    hostile = '</script><img src=x onerror="window.bad=1">'
+    show(page, claims=[Claim(hostile, GIB, "1Gi")], name_prefix=hostile)
+    page.get_by_role("button", name="Add a data volume").click()
+    page.get_by_role("group", name="Source of the workspace").get_by_text("Existing").click()
+    field(page, "workspace.claim").select_option(hostile)
+    expect(page.locator("#kale-line")).to_contain_text(hostile)
+    assert page.evaluate("window.bad") is None
+    assert page.locator("img").count() == 0
