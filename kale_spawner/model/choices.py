@@ -15,11 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.quantity import parse_size
 
-VERSION = 1
+VERSION: Literal[1] = 1
 """Of the stored form. `upgrade` turns older ones into this."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _CLASS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_IMAGE = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:@]{0,511}", re.ASCII)
 _MAX_PATH = 1024
 
 
@@ -35,6 +36,12 @@ def _label(value: str) -> str:
 def _class(value: str) -> str:
     if not _CLASS_NAME.fullmatch(value):
         raise ValueError("this is not the name of a storage class")
+    return value
+
+
+def _image(value: str) -> str:
+    if not _IMAGE.fullmatch(value):
+        raise ValueError("this is not the name of an image, like registry.example/name:tag")
     return value
 
 
@@ -62,7 +69,16 @@ ClassName = Annotated[str, AfterValidator(_class)]
 Size = Annotated[str, AfterValidator(_size)]
 MountPath = Annotated[str, AfterValidator(_mount)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]
-Text = Annotated[str, Field(max_length=1024)]
+
+
+def _text(value: str) -> str:
+    """kubespawner formats some of its settings again after a user's text came into them."""
+    if not value.isprintable() or "{" in value or "}" in value:
+        raise ValueError("use printable characters, and no braces")
+    return value
+
+
+Text = Annotated[str, Field(max_length=1024), AfterValidator(_text)]
 
 
 class _Part(BaseModel):
@@ -108,7 +124,7 @@ class Choice(_Part):
     version: Literal[1] = VERSION
     profile: Annotated[str, Field(max_length=253)] | None = None
     profile_options: dict[Text, Text | UnlistedChoice] = Field(default_factory=dict)
-    image: Annotated[str, Field(max_length=1024)] | None = None
+    image: Annotated[str, AfterValidator(_image)] | None = None
     workspace: Workspace = Workspace()
     data_volumes: Annotated[list[DataVolume], Field(max_length=100)] | None = None
 

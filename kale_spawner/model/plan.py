@@ -3,6 +3,7 @@ where. Pure: the same choice, claims and limits give the same plan."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,10 +61,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the administrator presets for the chosen profile."""
+    """What the administrator presets for the chosen profile. workspace None: it has none."""
 
-    workspace: WorkspacePreset
-    data_volumes: DataPreset = DataPreset()
+    workspace: WorkspacePreset | None
+    data_volumes: DataPreset = dataclasses.field(default_factory=DataPreset)
 
 
 def make_plan(
@@ -95,7 +96,11 @@ class _Planner:
         if message:
             self.errors.append(FieldError(field, message))
 
-    def workspace(self, asked: Workspace, preset: WorkspacePreset) -> None:
+    def workspace(self, asked: Workspace, preset: WorkspacePreset | None) -> None:
+        if preset is None:
+            for field in asked.model_fields_set:
+                self.error(f"workspace.{field}", "this profile has no workspace; leave it out")
+            return
         if preset.mode != "proposed":
             asked = self._fixed(asked, preset)
         source = asked.source or preset.source
@@ -178,7 +183,7 @@ class _Planner:
     def _named(self, template: str | None, default: str) -> str:
         return expand(template or default, self.owner.user, self.owner.server)
 
-    def _free(self, taken: set[str | None]) -> str:
+    def _free(self, taken: set[str]) -> str:
         """The next derived name that no other row has. A claim of that name is the same row's
         of an earlier start: so a choice without names means the same volumes every time."""
         number = 1
@@ -273,4 +278,3 @@ class _Planner:
 
 def _or_first(value: str | None, allowed: tuple[str, ...]) -> str:
     return value if value is not None else (allowed[0] if allowed else "")
-

@@ -61,7 +61,7 @@ def add_volumes(pod: Manifest, plan: Plan) -> Manifest:
     app = app_container(pod)
     for mount in plan.mounts:
         pod["spec"].setdefault("volumes", []).append(_volume(mount))
-        entry = {"name": mount.volume, "mountPath": mount.path}
+        entry: Manifest = {"name": mount.volume, "mountPath": mount.path}
         if mount.read_only:
             entry["readOnly"] = True
         app.setdefault("volumeMounts", []).append(entry)
@@ -152,9 +152,7 @@ def _app_env(env: list[Manifest], kind: wire.ServerKind) -> list[Manifest]:
     """Without the hub's secrets; with what Kubeflow's images are told by."""
     values = {entry["name"]: entry.get("value") for entry in env}
     prefix = values.get("JUPYTERHUB_SERVICE_PREFIX") or "/"
-    kept = [
-        entry for entry in env if not _is_hubs(entry["name"]) or entry["name"] in APP_MAY_KNOW
-    ]
+    kept = [entry for entry in env if not _is_hubs(entry["name"]) or entry["name"] in APP_MAY_KNOW]
     own = {"NB_PREFIX": prefix, wire.APP_HOST_ENV: "127.0.0.1"}
     return [entry for entry in kept if entry["name"] not in own] + [
         {"name": name, "value": value} for name, value in own.items()

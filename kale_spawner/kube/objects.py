@@ -1,0 +1,185 @@
+"""Claims and pods of one namespace: what a start and its cleaning up do to them.
+
+Everything may run twice. A claim is only ever deleted by its uid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from kale_spawner.errors import Conflict, Denied, NotFound, StartFailed
+from kale_spawner.kube.client import Manifest, call
+from kale_spawner.model.inventory import owned_by
+
+_T = TypeVar("_T")
+
+START_ANNOTATION = "kale-spawner/start"
+"""Which start made an object; how a start knows its own work again after a lost answer."""
+
+
+class PodExists(Conflict):
+    """A pod of this name is there, of an earlier start."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A claim after `make_claims`. new: this start created it."""
+
+    manifest: Manifest
+    new: bool
+
+
+@dataclass(frozen=True)
+class Objects:
+    """api, storage_api: kubernetes_asyncio's CoreV1Api and StorageV1Api.
+
+    attempt_seconds, total_seconds: time-outs of one attempt, and of a call with its repeats.
+    """
+
+    api: Any
+    storage_api: Any
+    namespace: str
+    attempt_seconds: float = 3.0
+    total_seconds: float = 30.0
+
+    async def claims_of(self, label: str, value: str) -> list[Manifest]:
+        """All claims with this label, ours or not; who owns them is told by `owned_by`."""
+        answer = await self._call(
+            self.api.list_namespaced_persistent_volume_claim,
+            self.namespace,
+            label_selector=f"{label}={value}",
+        )
+        return list(answer.get("items") or ())
+
+    async def storage_classes(self) -> frozenset[str] | None:
+        """The names of the cluster's storage classes; None when we may not read them."""
+        try:
+            answer = await self._call(self.storage_api.list_storage_class)
+        except Denied:
+            return None
+        return frozenset(item["metadata"]["name"] for item in answer.get("items") or ())
+
+    async def try_all(self, claims: Iterable[Manifest], pod: Manifest) -> None:
+        """Let the API server accept everything, with strict fields, and create nothing.
+
+        Raises what it says of the first that it refuses; PodExists for an old pod.
+        """
+        checks = [self._try_claim(claim) for claim in claims]
+        await _all([*checks, self._try_pod(pod)])
+
+    async def make_claims(self, claims: Iterable[Manifest], user: str) -> list[Made]:
+        """Create the claims side by side, or find them there as the user's own."""
+        return await _all([self._make_claim(claim, user) for claim in claims])
+
+    async def make_pod(self, pod: Manifest) -> Manifest:
+        """Create the pod. Raises PodExists where there is one that this start did not make."""
+        try:
+            return await self._call(self.api.create_namespaced_pod, self.namespace, pod)
+        except Conflict as exc:
+            found = await self.pod(pod["metadata"]["name"])
+            if found is not None and start_of(found) == start_of(pod):
+                return found
+            raise PodExists(str(exc), exc.detail, exc.code) from exc
+
+    async def pod(self, name: str) -> Manifest | None:
+        """The pod as it is now."""
+        try:
+            return await self._call(self.api.read_namespaced_pod, name, self.namespace)
+        except NotFound:
+            return None
+
+    async def delete_pod(self, name: str, grace_seconds: int, uid: str = "") -> None:
+        """Ask for the pod's end; no error when it is gone or, with `uid`, is another by now."""
+        options: Manifest = {"gracePeriodSeconds": grace_seconds}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._call(self.api.delete_namespaced_pod, name, self.namespace, body=options)
+        except (NotFound, Conflict):
+            return
+
+    async def delete_claim(self, claim: Manifest) -> None:
+        """Delete this very claim: not one of the same name that was made since."""
+        metadata = claim["metadata"]
+        try:
+            await self._call(
+                self.api.delete_namespaced_persistent_volume_claim,
+                metadata["name"],
+                self.namespace,
+                body={"preconditions": {"uid": metadata["uid"]}},
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def _try_claim(self, claim: Manifest) -> None:
+        try:
+            await self._call(
+                self.api.create_namespaced_persistent_volume_claim,
+                self.namespace,
+                claim,
+                dry_run="All",
+                field_validation="Strict",
+            )
+        except Conflict:
+            return  # whose it is, is looked at when it is to be made
+
+    async def _try_pod(self, pod: Manifest) -> None:
+        try:
+            await self._call(
+                self.api.create_namespaced_pod,
+                self.namespace,
+                pod,
+                dry_run="All",
+                field_validation="Strict",
+            )
+        except Conflict as exc:
+            raise PodExists(str(exc), exc.detail, exc.code) from exc
+
+    async def _make_claim(self, claim: Manifest, user: str) -> Made:
+        name = claim["metadata"]["name"]
+        try:
+            made = await self._call(
+                self.api.create_namespaced_persistent_volume_claim, self.namespace, claim
+            )
+            return Made(made, new=True)
+        except Conflict:
+            found = await self._call(
+                self.api.read_namespaced_persistent_volume_claim, name, self.namespace
+            )
+        if not owned_by(found["metadata"], user):
+            raise StartFailed(
+                f'The volume name "{name}" cannot be used. Choose another name.', "name"
+            )
+        return Made(found, new=start_of(found) == start_of(claim))
+
+    async def _call(
+        self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    ) -> Manifest:
+        return await call(
+            method,
+            *args,
+            attempt_seconds=self.attempt_seconds,
+            total_seconds=self.total_seconds,
+            **kwargs,
+        )
+
+
+def start_of(manifest: Manifest) -> str | None:
+    value = (manifest["metadata"].get("annotations") or {}).get(START_ANNOTATION)
+    return str(value) if value else None
+
+
+async def _all(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Run side by side to the end, then raise the first error.
+
+    Not a TaskGroup: it would cancel a create whose answer is under way, and nobody would know
+    of what it made.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[_T]", results)

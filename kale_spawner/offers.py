@@ -1,0 +1,302 @@
+"""What a user can choose: our images, then the entries of kubespawner's `profile_list`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
+from kale_spawner.model.choices import Choice, UnlistedChoice
+from kale_spawner.model.images import (
+    DataPreset,
+    Image,
+    ProfileExtra,
+    VolumePreset,
+    WorkspacePreset,
+    parse_settings,
+)
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.names import expand
+from kale_spawner.model.plan import DEFAULT_DATA_SIZE, DEFAULT_SIZE, Offer
+from kale_spawner.model.pod import App
+from kale_spawner.model.quantity import parse_size
+from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
+from kale_spawner.web.form import ProfileCard
+from kale_spawner.wire import ServerKind
+
+NO_VOLUMES = Offer(workspace=None, data_volumes=DataPreset(mode="hidden"))
+"""For entries of `profile_list` that say nothing of us: kubespawner's own storage counts."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One thing to choose.
+
+    image: of ours. entry: of kubespawner's list, initialised. kind: None where nothing of ours
+    is before or around the image (gateway_mode "none").
+    """
+
+    id: str
+    image: Image | None
+    entry: Mapping[str, Any] | None
+    offer: Offer
+    gateway_mode: str
+    kind: ServerKind | None
+    default: bool = False
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """kubespawner's `profile_options`."""
+        return (self.entry or {}).get("profile_options") or {}
+
+    def app(self) -> App:
+        """How the app is started, so that nobody but the gateway reaches it."""
+        image, kind = self.image, self.kind
+        if image is None:
+            return App()
+        if image.command is not None or image.args is not None:
+            return App(_tuple(image.command), _tuple(image.args))
+        if kind is not None and image.bind != "env" and kind.loopback_command:
+            return App(command=kind.loopback_command, args=())
+        return App(args=()) if self.entry is None else App()
+
+
+@dataclass(frozen=True)
+class Offers:
+    """The settings, and all profiles of one user."""
+
+    images: KaleImages
+    volumes: KaleVolumes
+    gateway: KaleGateway
+    profile_list: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    def profiles(self) -> list[Profile]:
+        """Ours first. Raises SettingsInvalid, naming the trait."""
+        kinds = self.gateway.all_kinds()
+        images = self.images.entries()
+        ours = [self._image(image, kinds) for image in images]
+        known = {image.id: image for image in images}
+        theirs = [self._entry(entry, known, kinds) for entry in self.profile_list]
+        ids = [each.id for each in ours]
+        if twice := [each.id for each in theirs if each.id in ids]:
+            raise SettingsInvalid(
+                f"KubeSpawner.profile_list: {twice[0]!r} is the id of one of KaleImages.images; "
+                "give the entry another slug"
+            )
+        return [*ours, *theirs]
+
+    def choose(self, asked: str | None) -> Profile:
+        """The profile of a choice. Raises ChoiceInvalid when there is none of that id."""
+        profiles = self.profiles()
+        if asked:
+            for profile in profiles:
+                if profile.id == asked:
+                    return profile
+            known = ", ".join(each.id for each in profiles if not _hidden(each)) or "none"
+            raise ChoiceInvalid(
+                [FieldError("profile", f'"{asked[:80]}" is not offered here; use {known}')]
+            )
+        return default_of(profiles)
+
+    def _image(self, image: Image, kinds: Mapping[str, ServerKind]) -> Profile:
+        mode = image.gateway_mode or self.gateway.mode
+        return Profile(
+            id=image.id,
+            image=image,
+            entry=None,
+            offer=self._offer(image.workspace, image.data_volumes),
+            gateway_mode=mode,
+            kind=kinds[image.kind] if mode != "none" else None,
+            default=image.default,
+        )
+
+    def _entry(
+        self,
+        entry: Mapping[str, Any],
+        images: Mapping[str, Image],
+        kinds: Mapping[str, ServerKind],
+    ) -> Profile:
+        slug = entry["slug"]
+        if "kale" not in entry:
+            default = bool(entry.get("default"))
+            return Profile(slug, None, entry, NO_VOLUMES, "none", None, default)
+        trait = f"KubeSpawner.profile_list[{slug!r}]['kale']"
+        extra = parse_settings(ProfileExtra, entry["kale"], trait)
+        if extra.image is not None and extra.image not in images:
+            raise SettingsInvalid(f"{trait}.image: {extra.image!r} is not in KaleImages.images")
+        image = images.get(extra.image or "")
+        of_image = (image.gateway_mode or self.gateway.mode) if image else "none"
+        mode = str(extra.gateway_mode or of_image)
+        if mode != "none" and image is None:
+            raise SettingsInvalid(f"{trait}.image: the gateway needs it, to know the app's kind")
+        return Profile(
+            id=slug,
+            image=image,
+            entry=entry,
+            offer=self._offer(
+                extra.workspace or (image.workspace if image else None),
+                extra.data_volumes or (image.data_volumes if image else None),
+            ),
+            gateway_mode=mode,
+            kind=kinds[image.kind] if image and mode != "none" else None,
+            default=bool(entry.get("default")),
+        )
+
+    def _offer(self, workspace: WorkspacePreset | None, data: DataPreset | None) -> Offer:
+        workspace = workspace or WorkspacePreset(**self.volumes.workspace)
+        if workspace.mount is None:
+            workspace = workspace.model_copy(update={"mount": self.volumes.home})
+        return Offer(workspace, data or DataPreset(**self.volumes.data_volumes))
+
+
+def default_of(profiles: Sequence[Profile]) -> Profile:
+    """Our default image, else our first; without images kubespawner's default."""
+    ours = [each for each in profiles if each.entry is None]
+    shown = [each for each in ours if not _hidden(each)]
+    marked = [each for each in profiles if each.default]
+    for profile in [*(each for each in marked if each in ours), *shown, *marked, *profiles]:
+        return profile
+    raise SettingsInvalid("KaleImages.images: there is nothing to choose")
+
+
+def check_options(profile: Profile, choice: Choice) -> None:
+    """The profile options of a choice, against kubespawner's description of them."""
+    errors: list[FieldError] = []
+    for name, value in choice.profile_options.items():
+        place = f"profile_options.{name}"
+        option = profile.options.get(name)
+        if option is None:
+            errors.append(FieldError(place, f'"{profile.id}" has no such option'))
+        elif isinstance(value, UnlistedChoice):
+            errors += _unlisted_errors(place, option, value.unlisted_choice)
+        elif value not in (option.get("choices") or {}):
+            known = ", ".join(option.get("choices") or {}) or "free text only"
+            errors.append(FieldError(place, f'"{value}" is not offered here; use {known}'))
+    if errors:
+        raise ChoiceInvalid(errors)
+
+
+def _unlisted_errors(place: str, option: Mapping[str, Any], text: str) -> list[FieldError]:
+    unlisted = option.get("unlisted_choice") or {}
+    if not unlisted.get("enabled"):
+        return [FieldError(place, "only the listed choices are offered here")]
+    pattern = unlisted.get("validation_regex")
+    if pattern and not re.fullmatch(pattern, text):
+        message = unlisted.get("validation_message") or f"it has to match {pattern}"
+        return [FieldError(place, str(message))]
+    return []
+
+
+def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:
+    """The image of the user's own, if they may name one here. Raises ChoiceInvalid."""
+    if choice.image is None:
+        return None
+    if not pattern or profile.image is None or profile.entry is not None:
+        message = "images of your own are not offered here"
+    elif not re.fullmatch(pattern, choice.image):
+        message = f"this image is not allowed here; it has to match {pattern}"
+    else:
+        return choice.image
+    raise ChoiceInvalid([FieldError("image", message)])
+
+
+def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[str]) -> Limits:
+    """The administrator's limits. taken, templates: see `Limits`."""
+    return Limits(
+        min_size=parse_size(volumes.min_size),
+        max_size=parse_size(volumes.max_size) if volumes.max_size else None,
+        max_data_volumes=volumes.max_data_volumes,
+        storage_classes=volumes.classes(),
+        access_modes=tuple(volumes.access_modes),
+        forbidden_mounts=tuple(volumes.forbidden_mounts),
+        taken_mounts=tuple(taken),
+        name_templates=tuple(templates),
+    )
+
+
+def cards(profiles: Sequence[Profile], owner: Owner, pattern: str) -> list[ProfileCard]:
+    """The page's view of the profiles: nothing of overrides, no hidden ones."""
+    default = default_of(profiles).id if profiles else ""
+    return [_card(each, owner, pattern, default) for each in profiles if not _hidden(each)]
+
+
+def _card(profile: Profile, owner: Owner, pattern: str, default: str) -> ProfileCard:
+    fixed, hidden = set(), set()
+    workspace, data = profile.offer.workspace, profile.offer.data_volumes
+    for name, mode in (
+        ("workspace", workspace.mode if workspace else "hidden"),
+        ("data_volumes", data.mode),
+    ):
+        if mode == "fixed":
+            fixed.add(name)
+        elif mode == "hidden":
+            hidden.add(name)
+    preset: dict[str, Any] = {"data_volumes": _data_values(data, owner)}
+    if workspace is not None:
+        preset["workspace"] = _values(workspace, owner, DEFAULT_WORKSPACE, DEFAULT_SIZE)
+    entry, image = profile.entry, profile.image
+    return ProfileCard(
+        id=profile.id,
+        display_name=_shown(profile, "display_name"),
+        description=_shown(profile, "description"),
+        icon=image.icon if image else "box",
+        default=profile.id == default,
+        options=_choices_only(profile.options),
+        image_field=bool(pattern) and entry is None,
+        preset=preset,
+        fixed=frozenset(fixed),
+        hidden=frozenset(hidden),
+    )
+
+
+def _shown(profile: Profile, part: str) -> str:
+    """kubespawner renders an entry's texts as the administrator's HTML."""
+    if profile.entry is not None:
+        return Markup(profile.entry.get(part) or "")
+    return str(getattr(profile.image, part))
+
+
+def _values(volume: VolumePreset, owner: Owner, name: str, size: str) -> dict[str, Any]:
+    """A preset in the shape of a choice."""
+    values = volume.model_dump(exclude={"mode", "read_only"}, exclude_none=True)
+    if volume.source != "none":
+        values["name"] = expand(volume.name or name, owner.user, owner.server)
+        values.setdefault("size", size)
+    return values
+
+
+def _data_values(data: DataPreset, owner: Owner) -> list[dict[str, Any]]:
+    return [
+        _values(each, owner, DEFAULT_DATA.replace("{n}", str(number)), DEFAULT_DATA_SIZE)
+        for number, each in enumerate(data.volumes, 1)
+    ]
+
+
+def _choices_only(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without `kubespawner_override`: how the administrator does it is not for the browser."""
+    shown: dict[str, Any] = {}
+    for name, option in options.items():
+        shown[name] = {key: value for key, value in option.items() if key != "choices"}
+        for part in ("unlisted_choice",):
+            shown[name][part] = _bare(option.get(part) or {})
+        if option.get("choices"):
+            shown[name]["choices"] = {
+                key: _bare(choice) for key, choice in option["choices"].items()
+            }
+    return shown
+
+
+def _bare(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "kubespawner_override"}
+
+
+def _hidden(profile: Profile) -> bool:
+    return profile.entry is None and profile.image is not None and profile.image.hidden
+
+
+def _tuple(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)

@@ -1,0 +1,335 @@
+"""The administrator's settings, in three groups: images, volumes, gateway.
+
+    c.KaleImages.tag = "..."      c.KaleVolumes.max_size = "100Gi"      c.KaleGateway.mode = ...
+
+They are checked when the hub starts (`check_when_hub_starts`), since JupyterHub makes a
+spawner only when a user needs one. A mistake ends the hub with a message that begins with the
+trait's name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from traitlets import Dict, Enum, Integer, List, TraitError, Unicode, default, validate
+from traitlets.config import Application, Config, LoggingConfigurable
+
+from kale_spawner.errors import SettingsInvalid
+from kale_spawner.model.images import (
+    DataPreset,
+    Image,
+    WorkspacePreset,
+    parse_images,
+    parse_settings,
+)
+from kale_spawner.model.limits import SYSTEM_FOLDERS
+from kale_spawner.model.names import expand
+from kale_spawner.model.quantity import parse_size
+from kale_spawner.wire import KINDS, ServerKind
+
+Proposal = Any
+
+
+class KaleImages(LoggingConfigurable):
+    """The images that users choose from."""
+
+    registry = Unicode(
+        "gcr.io/arrikto",
+        help="Where images that are named without one are pulled from.",
+    ).tag(config=True)
+
+    tag = Unicode(
+        "",
+        help="""
+        The tag of images that are named without one.
+
+        It has no default: the tag of Arrikto's images is that of the MiniKF or EKF release.
+        """,
+    ).tag(config=True)
+
+    images: Any = List(
+        help="""
+        The images offered, each a dictionary.
+
+        id, display_name, image (required): the id is what a user's choice keeps; `image` is a
+        whole reference, or a bare name that gets registry and tag.
+        description, icon ("jupyter", "code", "box" or an address), default, hidden.
+        kind: "jupyter", "code-server", "rstudio", "plain", or one of KaleGateway.kinds.
+        bind: "env" where the image listens where NOTEBOOK_HOST says, "command" where the
+        kind's own command has to see to that. command, args: instead of the image's.
+        gateway_mode, workspace, data_volumes: for this image, instead of the settings for all.
+        kubespawner_override: as in KubeSpawner.profile_list.
+
+        Default: JupyterLab and VS Code with Kale. With [] only KubeSpawner.profile_list counts.
+        """,
+    ).tag(config=True)
+
+    @default("images")
+    def _default_images(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": "jupyter-kale",
+                "display_name": "JupyterLab with Kale",
+                "description": "Notebooks that become Kubeflow pipelines.",
+                "icon": "jupyter",
+                "image": "jupyter-kale-py38",
+                "kind": "jupyter",
+                "default": True,
+            },
+            {
+                "id": "vscode-kale",
+                "display_name": "VS Code with Kale",
+                "description": "Visual Studio Code in the browser, with Kale's SDK.",
+                "icon": "code",
+                "image": "vscode-kale-py38",
+                "kind": "code-server",
+            },
+        ]
+
+    custom_image_pattern = Unicode(
+        "",
+        help="""
+        A regular expression. An image that matches it as a whole may be named by a user
+        instead of the one of the chosen entry. Empty: nobody may.
+        """,
+    ).tag(config=True)
+
+    @validate("custom_image_pattern")
+    def _is_pattern(self, proposal: Proposal) -> str:
+        try:
+            re.compile(proposal.value)
+        except re.error as exc:
+            message = f"KaleImages.custom_image_pattern: not a regular expression: {exc}"
+            raise TraitError(message) from exc
+        return str(proposal.value)
+
+    def entries(self) -> list[Image]:
+        """The images, checked. Raises SettingsInvalid."""
+        images = parse_images(self.images, "KaleImages.images")
+        bare = [image.id for image in images if image.is_bare]
+        if bare and not self.tag:
+            raise SettingsInvalid(
+                f"KaleImages.tag: set it; the image of {' and '.join(bare)} needs one, and for "
+                "Arrikto's images it is that of your MiniKF or EKF release "
+                "(for images of your own, write whole references into KaleImages.images)"
+            )
+        if bare and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", self.tag):
+            raise SettingsInvalid(f"KaleImages.tag: {self.tag!r} is not a tag")
+        return images
+
+
+class KaleVolumes(LoggingConfigurable):
+    """Volumes: what is offered, and what is allowed."""
+
+    storage_class = Unicode(
+        "rok-csi",
+        help='The class of new volumes. "" is the cluster\'s own default.',
+    ).tag(config=True)
+
+    storage_classes = List(
+        Unicode(),
+        help="All classes that users may choose. Default: [KaleVolumes.storage_class].",
+    ).tag(config=True)
+
+    access_modes = List(
+        Enum(["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]),
+        ["ReadWriteOnce"],
+        help="The access modes that users may choose for a new volume; the first is the default.",
+    ).tag(config=True)
+
+    workspace = Dict(
+        help="""
+        What the workspace is at first: source ("new", "existing", "none"), name, size, mount,
+        storage_class, access_mode; and mode: "proposed" (users may change it, the default),
+        "fixed" (they see it) or "hidden" (they do not even see it).
+
+        In the name, {slug} stands for user and server and {user_slug} for the user alone.
+        """,
+    ).tag(config=True)
+
+    data_volumes = Dict(
+        help="""
+        The data volumes at first: {"mode": ..., "volumes": [{"size": ..., "mount": ...}]},
+        with the fields and modes of KaleVolumes.workspace.
+        """,
+    ).tag(config=True)
+
+    min_size = Unicode("1Mi", help="The smallest size of a new volume.").tag(config=True)
+
+    max_size = Unicode("", help="The largest size of a new volume; empty: any.").tag(config=True)
+
+    max_data_volumes = Integer(10, min=0, max=100, help="How many data volumes at most.").tag(
+        config=True
+    )
+
+    forbidden_mounts = List(
+        Unicode(),
+        list(SYSTEM_FOLDERS),
+        help="Folders over, in or around which nothing may be mounted.",
+    ).tag(config=True)
+
+    home = Unicode(
+        "/home/jovyan", help="The home directory of the images: where the workspace is mounted."
+    ).tag(config=True)
+
+    rok_secret = Unicode(
+        "{user_slug}-gw-token",
+        help="""
+        The annotation rok/creds-secret-name of new claims: the Secret with the user's token for
+        Rok's gateway. {slug} and {user_slug} as in names. Empty: no such annotation.
+        """,
+    ).tag(config=True)
+
+    @validate("min_size", "max_size")
+    def _is_size(self, proposal: Proposal) -> str:
+        if proposal.value or proposal.trait.name == "min_size":
+            try:
+                parse_size(proposal.value)
+            except ValueError as exc:
+                raise TraitError(f"KaleVolumes.{proposal.trait.name}: {exc}") from exc
+        return str(proposal.value)
+
+    @validate("workspace")
+    def _is_workspace(self, proposal: Proposal) -> dict[str, Any]:
+        return _checked(WorkspacePreset, proposal, "KaleVolumes.workspace")
+
+    @validate("data_volumes")
+    def _is_data(self, proposal: Proposal) -> dict[str, Any]:
+        return _checked(DataPreset, proposal, "KaleVolumes.data_volumes")
+
+    @validate("forbidden_mounts", "home")
+    def _is_path(self, proposal: Proposal) -> Any:
+        paths = proposal.value if isinstance(proposal.value, list) else [proposal.value]
+        for path in paths:
+            if not path.startswith("/") or path != "/" + path.strip("/"):
+                raise TraitError(
+                    f"KaleVolumes.{proposal.trait.name}: {path!r} is not a whole path without "
+                    "a / at its end"
+                )
+        return proposal.value
+
+    def classes(self) -> tuple[str, ...]:
+        """The allowed classes, the default first."""
+        return tuple(dict.fromkeys([self.storage_class, *self.storage_classes]))
+
+    def check(self) -> None:
+        """Raise SettingsInvalid for what only shows when settings are seen together."""
+        if self.max_size and parse_size(self.max_size) < parse_size(self.min_size):
+            raise SettingsInvalid("KaleVolumes.max_size: it is smaller than KaleVolumes.min_size")
+        if not self.access_modes:
+            raise SettingsInvalid("KaleVolumes.access_modes: one at least is needed")
+        check_preset(WorkspacePreset(**self.workspace), "KaleVolumes.workspace")
+        check_preset(DataPreset(**self.data_volumes), "KaleVolumes.data_volumes")
+
+
+class KaleGateway(LoggingConfigurable):
+    """The authenticating proxy in the pod."""
+
+    mode = Enum(
+        ["sidecar", "container", "none"],
+        "sidecar",
+        help="""
+        "sidecar": an init container that stays, for Kubernetes 1.29 and newer.
+        "container": a container beside the image's, for older clusters.
+        "none": the images carry jupyterhub-singleuser themselves.
+        """,
+    ).tag(config=True)
+
+    image = Unicode(
+        "ghcr.io/kale-spawner/gateway:0.1.0",
+        help="The gateway's image (images/gateway).",
+    ).tag(config=True)
+
+    pull_policy = Enum(
+        ["Always", "IfNotPresent", "Never", ""], "", help="Its pull policy; empty: the cluster's."
+    ).tag(config=True)
+
+    resources = Dict(
+        {
+            "requests": {"cpu": "10m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        help="Its resources, as in a pod.",
+    ).tag(config=True)
+
+    kinds = Dict(
+        help="""
+        Further kinds of servers, by name: port, prefix ("keep" or "strip"), prefix_header,
+        ready_path, activity ("jupyter", "code-server" or "requests"), loopback_command.
+        """,
+    ).tag(config=True)
+
+    def all_kinds(self) -> dict[str, ServerKind]:
+        """The kinds by name, checked. Raises SettingsInvalid."""
+        kinds = dict(KINDS)
+        for name, fields in self.kinds.items():
+            command = tuple(fields.get("loopback_command", ()))
+            try:
+                kinds[name] = ServerKind(**{**fields, "name": name, "loopback_command": command})
+            except TypeError as exc:
+                raise SettingsInvalid(f"KaleGateway.kinds[{name!r}]: {exc}") from exc
+        return kinds
+
+
+def check_preset(preset: WorkspacePreset | DataPreset | None, trait: str) -> None:
+    """Raise SettingsInvalid where a preset's name cannot become a claim's for every user."""
+    volumes = preset.volumes if isinstance(preset, DataPreset) else [preset] if preset else []
+    for volume in volumes:
+        if volume.name is not None:
+            try:
+                expand(volume.name, "x" * 200, "y" * 200)
+            except ValueError as exc:
+                message = f"{trait}: the name {volume.name!r} gets too long for some users"
+                raise SettingsInvalid(message) from exc
+
+
+def check_settings(config: Config) -> None:
+    """Raise TraitError or SettingsInvalid, naming the trait, for anything wrong in `config`."""
+    images = KaleImages(config=config)
+    volumes = KaleVolumes(config=config)
+    gateway = KaleGateway(config=config)
+    kinds = gateway.all_kinds()
+    volumes.check()
+    for index, image in enumerate(images.entries()):
+        trait = f"KaleImages.images[{index}]"
+        if image.kind not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise SettingsInvalid(f"{trait}.kind: {image.kind!r} is none of {known}")
+        check_preset(image.workspace, f"{trait}.workspace")
+        check_preset(image.data_volumes, f"{trait}.data_volumes")
+        if (image.gateway_mode or gateway.mode) != "none" and config.get("JupyterHub", {}).get(
+            "internal_ssl"
+        ):
+            raise SettingsInvalid(
+                "JupyterHub.internal_ssl: the gateway has no certificates; leave it off, "
+                "or set KaleGateway.mode to 'none'"
+            )
+
+
+def check_when_hub_starts() -> None:
+    """Have the settings checked by the hub that is loading this spawner, if one is.
+
+    JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
+    resolves `spawner_class` while it reads its configuration, and makes its `hub` right after:
+    a wrong setting raises there, which ends the hub with the message.
+    """
+    if not Application.initialized():
+        return
+    app = Application.instance()
+    if app.has_trait("hub") and app.has_trait("spawner_class"):
+        app.observe(_check_app, "hub")
+
+
+def _check_app(change: Any) -> None:
+    app = change.owner
+    if getattr(app.spawner_class, "checks_settings", False):
+        app.spawner_class.check_config(app.config)
+
+
+def _checked(model: Any, proposal: Proposal, trait: str) -> dict[str, Any]:
+    try:
+        parse_settings(model, proposal.value, trait)
+    except SettingsInvalid as exc:
+        raise TraitError(str(exc)) from exc
+    return dict(proposal.value)
