@@ -1,0 +1,91 @@
+"""When the server was last used, told to the hub.
+
+The truth is the app's where it knows it, else the proxied requests. A report is sent only when
+there is something newer than the last one said; that a timer fired is no activity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPError
+
+from kale_spawner.gateway.errors import HubUnavailable
+from kale_spawner.gateway.hub import Hub
+from kale_spawner.gateway.settings import Settings
+
+log = logging.getLogger("gateway")
+
+
+class Activity:
+    """`saw_request` is called for every request that was decided, not for those which nginx let
+    through on a decision of the last few seconds: a last use is thus reported at most
+    `decision_seconds` too early, never too late. What flows inside an open WebSocket is not seen;
+    kinds whose apps work that way have a source of their own.
+    """
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._http = AsyncHTTPClient()
+        self._last_request: datetime | None = None
+        self._last_sent: datetime | None = None
+        root = settings.prefix if settings.kind.prefix == "keep" else "/"
+        self._app = f"http://127.0.0.1:{settings.kind.port}{root}"
+
+    def saw_request(self) -> None:
+        self._last_request = datetime.now(UTC)
+
+    async def run(self) -> None:
+        """Report for ever, every `activity_interval` seconds with a tenth of jitter."""
+        interval = self._settings.activity_interval
+        if not interval or not self._settings.activity_url:
+            log.warning("activity is not reported: the hub gave no address or interval for it")
+            return
+        while True:
+            try:
+                await self.report()
+            except HubUnavailable as exc:
+                log.warning("activity could not be reported: %s", exc)
+            await asyncio.sleep(interval * random.uniform(0.9, 1.1))
+
+    async def report(self) -> None:
+        """Tell the hub if there was activity since the last report."""
+        last = await self.last_activity()
+        if last is None or (self._last_sent is not None and last <= self._last_sent):
+            return
+        await self._hub.post_activity(last.isoformat().replace("+00:00", "Z"))
+        self._last_sent = last
+
+    async def last_activity(self) -> datetime | None:
+        """None when the app says that there was none, or says nothing."""
+        source = self._settings.kind.activity
+        if source == "requests":
+            return self._last_request
+        try:
+            return await (self._jupyter() if source == "jupyter" else self._code_server())
+        except (OSError, HTTPError, ValueError, KeyError, TypeError) as exc:
+            log.info("the app does not say when it was used: %s", type(exc).__name__)
+            return None
+
+    async def _jupyter(self) -> datetime:
+        """A busy kernel is activity now: a long computation nobody watches is still use."""
+        kernels = await self._get("api/kernels?no_track_activity=1")
+        if any(kernel["execution_state"] == "busy" for kernel in kernels):
+            return datetime.now(UTC)
+        status = await self._get("api/status?no_track_activity=1")
+        when = datetime.fromisoformat(status["last_activity"])
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+    async def _code_server(self) -> datetime | None:
+        heartbeat = (await self._get("healthz"))["lastHeartbeat"]
+        return datetime.fromtimestamp(heartbeat / 1000, UTC) if heartbeat else None
+
+    async def _get(self, path: str) -> Any:
+        response = await self._http.fetch(self._app + path, request_timeout=10)
+        return json.loads(response.body)

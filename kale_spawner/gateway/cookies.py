@@ -1,0 +1,100 @@
+"""The gateway's own cookies, and what of a request's credentials the app may see.
+
+The app behind a shared server belongs to somebody else than the visitor, so none of the
+visitor's hub credentials may reach it: not this gateway's cookies, not those of other gateways
+(the cookie of /user/alice/ is sent to /user/alice/lab/ too), not the hub's. The app's own
+cookies, `_xsrf` among them, pass unchanged.
+
+An app may well set a cookie with a name of ours. It cannot forge one, since ours are signed, and
+what it destroys is a log-in to itself; so such Set-Cookie headers are left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, unquote_plus
+
+from tornado.web import create_signed_value, decode_signed_value
+
+STATE_SECONDS = 600
+COOKIE_DAYS = 14.0
+SESSION_COOKIE = "jupyterhub-session-id"
+_PRIVATE = re.compile(r"(?:__Host-|__Secure-)?(?:jupyterhub-.*|kale-[0-9a-f]{12}(?:-.*)?)")
+_HUB_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+class CookieJar:
+    """Names, signs and reads the cookies of one server.
+
+    The secret comes from the server's API token: it survives a restart of the gateway's
+    container and dies with the server.
+    """
+
+    def __init__(self, client_id: str, api_token: str, host_prefix: bool = False) -> None:
+        digest = hashlib.sha256(client_id.encode()).hexdigest()[:12]
+        self.name = f"{'__Host-' if host_prefix else ''}kale-{digest}"
+        self._secret = hashlib.sha256(b"gateway cookies\0" + api_token.encode()).hexdigest()
+
+    def state_name(self, state: str) -> str:
+        """Each log-in under way has a cookie of its own, so that tabs do not disturb another."""
+        return f"{self.name}-state-{state[:8]}"
+
+    def is_state(self, name: str) -> bool:
+        return name.startswith(f"{self.name}-state-")
+
+    def sign(self, name: str, value: str) -> str:
+        return create_signed_value(self._secret, name, value).decode("ascii")
+
+    def read(self, header: str, name: str, max_age_days: float = COOKIE_DAYS) -> str | None:
+        """The first value of that name which this gateway has signed, or None."""
+        for found, value in parse_cookies(header):
+            if found == name:
+                value = value.strip('"')
+                raw = decode_signed_value(self._secret, name, value, max_age_days=max_age_days)
+                if raw is not None:
+                    return raw.decode("utf-8", "replace")
+        return None
+
+
+def parse_cookies(header: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of every cookie, in order, also where names repeat; nothing is unquoted."""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name:
+            yield name.strip(), value.strip()
+
+
+def session_id(header: str) -> str:
+    """The hub's session, or "": part of what an answer is remembered for, as in HubOAuth."""
+    return dict(parse_cookies(header)).get(SESSION_COOKIE, "")
+
+
+def strip_cookies(header: str) -> str:
+    """What the app may see of a Cookie header."""
+    parts = (part.strip() for part in header.split(";"))
+    kept = (p for p in parts if p and not _PRIVATE.fullmatch(p.partition("=")[0].strip()))
+    return "; ".join(kept)
+
+
+def token_in_query(query: str) -> str:
+    """The value of the last `token` argument, or ""."""
+    values = [value for name, value in parse_qsl(query) if name == "token"]
+    return values[-1].strip() if values else ""
+
+
+def strip_token(query: str, accepted: str) -> str:
+    """The query without `token` arguments that are, or look like, a token of the hub.
+
+    Other arguments keep their spelling; an app's own `token` argument is the app's.
+    """
+    return "&".join(part for part in query.split("&") if not _is_hub_token(part, accepted))
+
+
+def _is_hub_token(part: str, accepted: str) -> bool:
+    name, _, value = part.partition("=")
+    if unquote_plus(name) != "token":
+        return False
+    value = unquote_plus(value).strip()
+    return bool(value) and (value == accepted or _HUB_TOKEN.fullmatch(value) is not None)
