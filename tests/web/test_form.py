@@ -187,9 +187,7 @@ def test_class_and_access_mode_are_asked_for_only_where_there_is_a_choice() -> N
         ({"profile-option-big--tag--unlisted-choice": "v1"}, {"size": "s", "tag": "v1"}),
     ],
 )
-def test_profile_options_of_kubespawner(
-    typed: dict[str, str], options: dict[str, Any]
-) -> None:
+def test_profile_options_of_kubespawner(typed: dict[str, str], options: dict[str, Any]) -> None:
     if options.get("tag"):
         options = options | {"tag": {"unlisted_choice": options["tag"]}}
     fields = Page(render_form(view())).fields() | {"profile": "big"} | typed
