@@ -1,0 +1,20 @@
+"""A real Kubernetes for the demo and the tests, in namespaces of its own."""
+
+from localcluster.cluster import Status, down, load_images, run_inside, status, up
+from localcluster.errors import ClusterError, MachineUnfit
+from localcluster.folders import cache
+from localcluster.programs import build, built
+
+__all__ = [
+    "ClusterError",
+    "MachineUnfit",
+    "Status",
+    "build",
+    "built",
+    "cache",
+    "down",
+    "load_images",
+    "run_inside",
+    "status",
+    "up",
+]

@@ -1,0 +1,70 @@
+"""Where things are kept: heavy things to keep in the cache, each cluster in its own folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.errors import MachineUnfit
+
+INSIDE = Path("/run/kale")
+"""Where the cluster's programs see their cluster's folder; short, as sockets need it."""
+
+PROGRAMS_INSIDE = Path("/run/kale-programs")
+"""Where they see the cache's folder of programs."""
+
+PARTS = ("containerd", "cni", "etcd", "kubelet", "logs", "pki", "run", "volumes")
+
+
+def _base(own: str, xdg: str, default: str) -> Path:
+    if chosen := os.environ.get(own):
+        return Path(chosen).absolute()
+    return Path(os.environ.get(xdg) or Path.home() / default).absolute() / "kale-spawner"
+
+
+def cache() -> Path:
+    """Programs and images: may be deleted at any time, and is made again."""
+    return _base("KALE_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def clusters() -> Path:
+    """One folder a cluster; `down` deletes it."""
+    return _base("KALE_STATE", "XDG_STATE_HOME", ".local/state") / "clusters"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cluster's folder, and the name that what it must have outside is known by."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", self.name):
+            raise MachineUnfit(
+                f"{self.name!r} is no name for a cluster: 1 to 32 of a-z, 0-9 and -, a letter first"
+            )
+
+    @property
+    def folder(self) -> Path:
+        return clusters() / self.name
+
+    @property
+    def tag(self) -> str:
+        """Names the network link and the cgroup: at most 15 characters, unique on the machine."""
+        return "kale" + hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+
+    @property
+    def state(self) -> Path:
+        """What `up` writes down first, so that whatever comes after can be cleaned."""
+        return self.folder / "cluster.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"

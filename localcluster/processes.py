@@ -1,0 +1,88 @@
+"""A cluster's process 1, found by what it was started as: no file can be stale about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from localcluster.errors import NotUp
+from localcluster.folders import Place
+
+_ROOT = Path(__file__).resolve().parent.parent
+_MODULE = "localcluster.inside"
+
+
+def start(place: Place) -> int:
+    """Start process 1 in namespaces of its own; return its number as the machine sees it."""
+    command = [
+        "unshare",
+        *("--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"),
+        *(sys.executable, "-m", _MODULE, str(place.folder)),
+    ]
+    with (place.logs / "inside.log").open("ab") as log:
+        outer = subprocess.Popen(
+            command,
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    while outer.poll() is None:
+        if found := first(place):
+            return found
+        time.sleep(0.01)
+    said = (place.logs / "inside.log").read_text().strip()
+    raise NotUp(f"the cluster's namespaces could not be made: {said}")
+
+
+def first(place: Place) -> int | None:
+    """Process 1 of the cluster, where it runs."""
+    return next((pid for pid, outer in _of(place) if not outer), None)
+
+
+def end(place: Place) -> None:
+    """Kill it, and with it everything in its namespaces; return when they are gone."""
+    found = [pid for pid, _ in _of(place)]
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    # Process 1 is gone only after all others of its namespace are.
+    while any(_lives(pid) for pid in found):
+        if time.monotonic() > deadline:
+            raise NotUp(f"processes {found} of cluster {place.name} do not end")
+        time.sleep(0.01)
+
+
+def command_inside(pid: int, command: list[str]) -> list[str]:
+    """`command`, to be run in the namespaces of process `pid`."""
+    enter = ["nsenter", "--target", str(pid), "--net", "--mount", "--pid", "--uts", "--ipc"]
+    return [*enter, "--root", "--wd=/", "--", *command]
+
+
+def _of(place: Place) -> list[tuple[int, bool]]:
+    """Number, and whether it is the `unshare` around process 1."""
+    wanted = ["-m", _MODULE, str(place.folder)]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                if words[-3:] == wanted:
+                    found.append((int(entry.name), words[0].endswith("unshare")))
+    return found
+
+
+def _lives(pid: int) -> bool:
+    """Neither gone nor a zombie that somebody else has yet to reap."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
