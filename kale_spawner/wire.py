@@ -104,7 +104,8 @@ KINDS: dict[str, ServerKind] = {
                 "-c",
                 _SEED_HOME + "exec jupyter lab --ip=127.0.0.1 --port=8888 --no-browser "
                 '--ServerApp.token="" --ServerApp.password="" --ServerApp.allow_origin="*" '
-                '--ServerApp.base_url="$NB_PREFIX" --ServerApp.root_dir="$HOME"',
+                '--ServerApp.base_url="$NB_PREFIX" --ServerApp.root_dir="$HOME" '
+                "--ServerApp.allow_remote_access=true",
             ),
         ),
         ServerKind(
