@@ -286,6 +286,10 @@ def check_preset(preset: WorkspacePreset | DataPreset | None, trait: str) -> Non
 
 def check_settings(config: Config) -> None:
     """Raise TraitError or SettingsInvalid, naming the trait, for anything wrong in `config`."""
+    for group in (KaleImages, KaleVolumes, KaleGateway):
+        for name in config.get(group.__name__, {}):
+            if name not in group.class_trait_names(config=True):
+                raise SettingsInvalid(f"{group.__name__}.{name}: there is no such setting")
     images = KaleImages(config=config)
     volumes = KaleVolumes(config=config)
     gateway = KaleGateway(config=config)
@@ -311,14 +315,14 @@ def check_when_hub_starts() -> None:
     """Have the settings checked by the hub that is loading this spawner, if one is.
 
     JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
-    resolves `spawner_class` while it reads its configuration, and makes its `hub` right after:
-    a wrong setting raises there, which ends the hub with the message.
+    resolves `spawner_class` while it reads its configuration, and opens its database right
+    after (trait `session_factory`): a wrong setting raises there, which ends the hub with the message.
     """
     if not Application.initialized():
         return
     app = Application.instance()
-    if app.has_trait("hub") and app.has_trait("spawner_class"):
-        app.observe(_check_app, "hub")
+    if app.has_trait("session_factory") and app.has_trait("spawner_class"):
+        app.observe(_check_app, "session_factory")
 
 
 def _check_app(change: Any) -> None:

@@ -94,6 +94,11 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
     def check_config(cls, config: Config) -> None:
         """Raise an error that names the trait when the configuration cannot work."""
         check_settings(config)
+        groups = KaleImages(config=config), KaleVolumes(config=config), KaleGateway(config=config)
+        for section in ("KubeSpawner", "KaleSpawner"):
+            entries = config.get(section, {}).get("profile_list", [])
+            if isinstance(entries, list):
+                Offers(*groups, cls._get_initialized_profile_list(cls, entries)).profiles()
 
     # --- the page -----------------------------------------------------------------------
 
@@ -125,7 +130,7 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         offers = await self._offers()
         owner, pattern = self._owner(), self.images.custom_image_pattern
         try:
-            last = upgrade(self.user_options or {})
+            last = _asked(self.user_options, offers)
             parse_choice(last)
         except ChoiceInvalid:
             last = {}
@@ -188,10 +193,7 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
             except (ValueError, KeyError) as exc:
                 raise Shown(400, f"profile: {exc}") from exc
             return
-        given = dict(self.user_options or {})
-        slugs = [entry["slug"] for entry in offers.profile_list]
-        asked = upgrade(given) if given.get("profile") in slugs else given
-        choice = parse_choice(asked)
+        choice = parse_choice(_asked(self.user_options, offers))
         profile = offers.choose(choice.profile)
         self._check(profile, choice)
         self._profile, self._choice = profile, choice
@@ -569,6 +571,13 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
                 if done:
                     return
                 await waiter.wait(1.0)
+
+
+def _asked(options: Any, offers: Offers) -> dict[str, Any]:
+    """What was stored, or came over the API, with kubespawner's own words where it may."""
+    given = dict(options or {})
+    entries = [entry["slug"] for entry in offers.profile_list]
+    return upgrade(given) if given.get("profile") in entries else given
 
 
 def _as_kubespawner(slug: str, choice: Choice) -> dict[str, Any]:

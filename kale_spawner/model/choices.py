@@ -57,7 +57,7 @@ def _mount(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError("write the whole path, beginning with /, like /home/jovyan/data")
     parts = value.split("/")[1:]
-    if any(part in ("", ".", "..") for part in parts):
+    if value != "/" and any(part in ("", ".", "..") for part in parts):
         raise ValueError("write the path without //, /./, /../ and without a / at its end")
     if any(part != part.strip() for part in parts):
         raise ValueError("a folder's name may not begin or end with a space")
@@ -134,25 +134,25 @@ class Choice(_Part):
 
 
 def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A choice as an older version of this package, or kubespawner, stored it.
+    """What names an entry of kubespawner's `profile_list`, maybe as kubespawner stored it.
 
-    kubespawner keeps profile options beside `profile`, free text as "<option>--unlisted-choice"
-    and knows no version; these move into `profile_options`.
+    kubespawner keeps profile options beside `profile`, free text as "<option>--unlisted-choice",
+    and knows no version; texts beside `profile` move into `profile_options`. "image" too: it is
+    kubespawner's favourite name for an option, and such a profile admits no image of one's own.
     """
-    if "version" in data or set(data) <= set(Choice.model_fields):
-        return dict(data)
     kept = {key: value for key, value in data.items() if key in Choice.model_fields}
-    options = dict(kept.get("profile_options") or {})
+    given = kept.get("profile_options") or {}
+    options = dict(given) if isinstance(given, Mapping) else {}
     for key, value in data.items():
-        if key in Choice.model_fields or not isinstance(value, str):
+        if not isinstance(value, str) or (key in kept and key != "image"):
             kept.setdefault(key, value)
         elif key.endswith("--unlisted-choice"):
             if value:
-                option = key.removesuffix("--unlisted-choice")
-                options[option] = {"unlisted_choice": value}
+                options[key.removesuffix("--unlisted-choice")] = {"unlisted_choice": value}
         else:
             options.setdefault(key, value)
-    return {**kept, "profile_options": options}
+            kept.pop(key, None)
+    return {**kept, "profile_options": options} if options else kept
 
 
 def parse_choice(data: Mapping[str, Any]) -> Choice:
@@ -179,8 +179,12 @@ def field_errors(exc: ValidationError) -> list[FieldError]:
 
 def _path(location: tuple[int | str, ...]) -> str:
     """Without the names that pydantic adds for the branches of a union."""
-    branches = {"constrained-str", "UnlistedChoice", "str"}
-    return ".".join(str(part)[:64] for part in location if part not in branches)
+    names = [str(part)[:64] for part in location]
+    return ".".join(
+        name
+        for name in names
+        if name != UnlistedChoice.__name__ and not name.startswith("function-after[")
+    )
 
 
 def _words(error: Any) -> str:

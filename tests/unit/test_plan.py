@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kale_spawner.errors import ChoiceInvalid
+from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.images import DataPreset, WorkspacePreset
+from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.limits import Limits, Owner
+from kale_spawner.model.plan import Mount, NewClaim, Offer, Plan, make_plan
+
+GI = 2**30
+OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")
+GOING = Claim("alice-going", GI, "1Gi", deleting=True)
+HOME = Claim("alice-workspace", 10 * GI, "10Gi", storage_class="rok-csi")
+LIMITS = Limits(max_size=100 * GI, max_data_volumes=3, storage_classes=("rok-csi", "fast"))
+OFFER = Offer(WorkspacePreset())
+
+
+def plan(data: Any, *claims: Claim, offer: Offer = OFFER, limits: Limits = LIMITS) -> Plan:
+    inventory = Inventory({claim.name: claim for claim in claims})
+    return make_plan(parse_choice(data), inventory, limits, Owner("alice"), offer)
+
+
+def refused(data: Any, *claims: Claim, **kwargs: Any) -> dict[str, str]:
+    with pytest.raises(ChoiceInvalid) as caught:
+        plan(data, *claims, **kwargs)
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def test_nothing_asked_makes_the_default_workspace() -> None:
+    new = NewClaim(
+        "alice-workspace", "10Gi", "rok-csi", "ReadWriteOnce", "workspace", "/home/jovyan"
+    )
+    assert plan({}) == Plan(
+        create=(new,), mounts=(Mount("kale-workspace", "/home/jovyan", "alice-workspace"),)
+    )
+
+
+def test_a_second_start_reuses_it() -> None:
+    again = plan({}, HOME)
+    assert again.create == ()
+    assert again.reuse == (HOME,)
+    assert again.mounts == plan({}).mounts
+
+
+def test_a_plan_with_everything() -> None:
+    data = {
+        "workspace": {"source": "existing", "name": "alice-old"},
+        "data_volumes": [
+            {"mount": "/data", "size": "5Gi", "storage_class": "fast"},
+            {"source": "existing", "name": "alice-workspace", "mount": "/old", "read_only": True},
+            {"mount": "/home/jovyan/more", "name": "alice-more"},
+        ],
+    }
+    assert plan(data, OLD, HOME) == Plan(
+        create=(
+            NewClaim("alice-data-1", "5Gi", "fast", "ReadWriteOnce", "data", "/data"),
+            NewClaim(
+                "alice-more", "5Gi", "rok-csi", "ReadWriteOnce", "data", "/home/jovyan/more"
+            ),
+        ),
+        reuse=(OLD, HOME),
+        mounts=(
+            Mount("kale-workspace", "/home/jovyan", "alice-old"),
+            Mount("kale-data-1", "/data", "alice-data-1"),
+            Mount("kale-data-2", "/old", "alice-workspace", read_only=True),
+            Mount("kale-data-3", "/home/jovyan/more", "alice-more"),
+        ),
+    )
+
+
+def test_no_workspace_is_a_folder_with_a_limit() -> None:
+    done = plan({"workspace": {"source": "none", "size": "2Gi"}})
+    assert done == Plan(mounts=(Mount("kale-workspace", "/home/jovyan", None, False, "2Gi"),))
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "says"),
+    [
+        ({"workspace": {"size": "1Ki"}}, "workspace.size", "smallest is 1Mi"),
+        ({"workspace": {"size": "101Gi"}}, "workspace.size", "largest is 100Gi"),
+        ({"workspace": {"storage_class": "slow"}}, "workspace.storage_class", '"fast"'),
+        ({"workspace": {"access_mode": "ReadWriteMany"}}, "workspace.access_mode", "ReadWriteOnce"),
+        ({"workspace": {"source": "existing"}}, "workspace.name", "choose"),
+        ({"workspace": {"source": "existing", "name": "bobs"}}, "workspace.name", "no volume"),
+        ({"workspace": {"name": "bob-workspace"}}, "workspace.name", "somebody else"),
+        ({"workspace": {"name": "bob-data-7"}}, "workspace.name", "somebody else"),
+        ({"workspace": {"source": "none", "name": "x"}}, "workspace.name", "leave this out"),
+        ({"workspace": {"mount": "/"}}, "workspace.mount", "root"),
+        ({"workspace": {"mount": "/etc"}}, "workspace.mount", "system"),
+        ({"workspace": {"mount": "/usr/local/lib"}}, "workspace.mount", "system"),
+        ({"workspace": {"mount": "/shared"}}, "workspace.mount", "hub mounts"),
+        ({"data_volumes": [{}]}, "data_volumes.0.mount", "where"),
+        ({"data_volumes": [{"mount": "/home"}]}, "data_volumes.0.mount", "hide the workspace"),
+        ({"data_volumes": [{"mount": "/home/jovyan"}]}, "data_volumes.0.mount", "taken by"),
+        ({"data_volumes": [{"mount": "/var/run"}]}, "data_volumes.0.mount", "system"),
+        ({"data_volumes": [{"mount": "/d"}, {"mount": "/d"}]}, "data_volumes.1.mount", "taken by"),
+        ({"data_volumes": [{"mount": f"/d{n}"} for n in range(4)]}, "data_volumes", "at most 3"),
+        (
+            {"data_volumes": [{"mount": "/a", "name": "x"}, {"mount": "/b", "name": "x"}]},
+            "data_volumes.1.name",
+            "twice",
+        ),
+        (
+            {"data_volumes": [{"mount": "/a", "name": "alice-workspace"}]},
+            "data_volumes.0.name",
+            "twice",
+        ),
+        (
+            {"workspace": {"name": "alice-old", "size": "30Gi"}},
+            "workspace.size",
+            "20Gi already",
+        ),
+        (
+            {"workspace": {"source": "existing", "name": "alice-going"}},
+            "workspace.name",
+            "being deleted",
+        ),
+        (
+            {"workspace": {"source": "existing", "name": "alice-old", "storage_class": "fast"}},
+            "workspace.storage_class",
+            "cannot change",
+        ),
+    ],
+)
+def test_what_is_not_allowed_is_named_with_its_limit(data: Any, field: str, says: str) -> None:
+    limits = Limits(
+        max_size=LIMITS.max_size,
+        max_data_volumes=3,
+        storage_classes=LIMITS.storage_classes,
+        taken_mounts=("/shared",),
+    )
+    errors = refused(data, OLD, GOING, limits=limits)
+    assert set(errors) == {field}
+    assert says in errors[field]
+
+
+def test_somebody_elses_claim_reads_like_one_that_is_not_there() -> None:
+    existing = {"workspace": {"source": "existing", "name": "bobs-secret"}}
+    missing = {"workspace": {"source": "existing", "name": "nobodys"}}
+    words = [refused(data)["workspace.name"] for data in (existing, missing)]
+    assert words[0].replace("bobs-secret", "") == words[1].replace("nobodys", "")
+
+
+def test_own_names_may_be_typed() -> None:
+    for name in ("alice-workspace", "alice--gpu-workspace", "alice-data-9", "thesis", "bob"):
+        assert plan({"workspace": {"name": name}}).create[0].name == name
+
+
+@pytest.mark.parametrize("mode", ["fixed", "hidden"])
+def test_what_is_fixed_can_be_repeated_but_not_changed(mode: Any) -> None:
+    offer = Offer(
+        WorkspacePreset(mode=mode, size="20Gi", name="{user_slug}-home"),
+        DataPreset(mode=mode, volumes=({"mount": "/d", "name": "{slug}-d"},)),  # type: ignore[arg-type]
+    )
+    same = {"workspace": {"source": "new", "name": "alice-home", "size": "20Gi"}}
+    assert plan(same, offer=offer) == plan({}, offer=offer)
+    assert [new.name for new in plan({}, offer=offer).create] == ["alice-home", "alice-d"]
+    errors = refused({"workspace": {"size": "30Gi"}, "data_volumes": [{"mount": "/x"}]}, offer=offer)
+    assert set(errors) == {"workspace.size", "data_volumes"}
+
+
+def test_a_profile_without_volumes_admits_none() -> None:
+    offer = Offer(None, DataPreset(mode="hidden"))
+    assert plan({}, offer=offer) == Plan()
+    errors = refused({"workspace": {"size": "1Gi"}, "data_volumes": [{"mount": "/x"}]}, offer=offer)
+    assert set(errors) == {"workspace.size", "data_volumes"}
+
+
+def test_a_preset_for_a_new_volume_says_nothing_of_the_one_picked_instead() -> None:
+    offer = Offer(WorkspacePreset(size="50Gi", storage_class="fast"))
+    done = plan({"workspace": {"source": "existing", "name": "alice-old"}}, OLD, offer=offer)
+    assert done.reuse == (OLD,)
+
+
+def test_rows_without_names_mean_the_same_volumes_every_time() -> None:
+    data = {"data_volumes": [{"mount": "/a"}, {"mount": "/b", "name": "alice-data-1"}]}
+    assert [new.name for new in plan(data).create[1:]] == ["alice-data-2", "alice-data-1"]
