@@ -11,6 +11,8 @@ from pathlib import Path
 import images
 import localcluster
 from demo import hub
+from images import ImageError
+from localcluster import ClusterError
 from setup.steps import step
 from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
 
@@ -63,8 +65,7 @@ def _given_cluster() -> dict[str, str]:
 def _local_cluster() -> dict[str, str]:
     need_linux()
     need_root("a local cluster")
-    missing = images.outdated() or not localcluster.built()
-    if missing:
+    if not localcluster.built():
         need_disk(localcluster.cache(), COLD_GIB)
         print("The first run builds Kubernetes and the images: about 20 minutes on 2 cores.")
     with ThreadPoolExecutor() as pool:
@@ -91,5 +92,5 @@ def _tell(started: hub.Hub, state: str) -> None:
 if __name__ == "__main__":
     try:
         {"up": up, "down": down}[sys.argv[1]]()
-    except RefusedError as refusal:
-        sys.exit(f"demo: {refusal}")
+    except (RefusedError, ClusterError, ImageError) as error:
+        sys.exit(f"demo: {error}")

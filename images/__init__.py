@@ -27,5 +27,7 @@ def settings() -> dict[str, str]:
     return {
         "KALE_IMAGES_REGISTRY": REGISTRY,
         "KALE_IMAGES_TAG": TAG,
+        "KALE_JUPYTER_IMAGE": RECIPES["jupyter-kale"].name,
+        "KALE_VSCODE_IMAGE": RECIPES["vscode-kale"].name,
         "KALE_GATEWAY_IMAGE": RECIPES["gateway"].reference,
     }
