@@ -67,11 +67,14 @@ def _make(storage: Storage, recipe: Recipe) -> None:
     log = _fresh_log(recipe.name)
     key = recipe.key()
     with step(f"image {recipe.name}") as shown:
+        furthest = 0
 
         def watch(line: str) -> None:
+            nonlocal furthest
             if found := _STEP.match(line):
                 stage, stages, done, steps = (int(part or 1) for part in found.groups())
-                shown.progress(100 * (stage - 1) + 100 * (done - 1) // steps, 100 * stages)
+                furthest = max(furthest, 100 * (stage - 1) + 100 * (done - 1) // steps)
+                shown.progress(furthest, 100 * stages)
 
         storage.buildah(log, *_bud(recipe), watch=watch)
         with tempfile.TemporaryDirectory(dir=cache_dir()) as name:
@@ -93,6 +96,7 @@ def _bud(recipe: Recipe) -> list[str | Path]:
         # The machine may sit behind authorities of its own. Mounted, so that no layer keeps them.
         argv.append(f"--volume={HOST_CA}:{HOST_CA}:ro")
     argv += [f"--build-arg=BASE_IMAGE={_BASE}", f"--tag={recipe.reference}"]
+    argv.append(f"--ignorefile={recipe.dockerfile}.dockerignore")
     return [*argv, "--file", recipe.dockerfile, ROOT]
 
 

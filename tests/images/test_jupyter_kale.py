@@ -1,0 +1,101 @@
+"""jupyter-kale keeps the contract of Kubeflow's notebook images, and Kale works in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PREFIX = "/user/alice@example.org/lab-1/"
+
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": tags[0].replace(":", "-"),
+            "metadata": {"tags": tags},
+            "outputs": [],
+            "source": [source],
+        }
+        for tags, source in (
+            (["imports"], "import json"),
+            (["step:load"], "numbers = [1, 2, 3]"),
+            (["step:total", "prev:load"], "print(json.dumps(sum(numbers)))"),
+        )
+    ],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "name": "python3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def home(volume):
+    path = volume()
+    (path / ".bashrc").write_text("# my own\n")
+    (path / "small.ipynb").write_text(json.dumps(NOTEBOOK))
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(image: Callable, start: Callable, home: Path):
+    container = start(image("jupyter-kale"), home, NB_PREFIX=PREFIX, NOTEBOOK_HOST="127.0.0.1")
+    container.wait(f"{PREFIX}api")
+    return container
+
+
+def test_serves_under_the_prefix_to_any_host_and_origin_without_a_token(server):
+    foreign = {"Host": "hub.example.org", "Origin": "https://other.example.org"}
+    page = server.get(f"{PREFIX}lab", foreign)
+    assert page.status == 200
+    assert '"jupyterlab-kubeflow-kale"' in page.text or "jupyterlab-kubeflow-kale/" in page.text
+    assert server.get(f"{PREFIX}api/contents", foreign).status == 200
+    assert server.get("/api", foreign).status == 404
+
+
+def test_binds_to_the_host_it_is_told(server):
+    assert server.listens_on() == {"127.0.0.1"}
+
+
+def test_an_empty_home_gets_the_images_files_and_keeps_its_own(server, home):
+    assert (home / ".bashrc").read_text() == "# my own\n"
+    assert (home / ".profile").stat().st_uid == 1000
+
+
+def test_the_kale_panel_is_enabled_and_no_news_is_asked_for(server):
+    listing = re.sub(r"\x1b\[\d+m", "", server.run("jupyter", "labextension", "list"))
+    assert re.search(r"jupyterlab-kubeflow-kale v2\.3\.0 enabled OK", listing)
+    settings = server.get(f"{PREFIX}lab/api/settings/@jupyterlab/apputils-extension:notification")
+    defaults = json.loads(settings.text)["schema"]["properties"]
+    assert defaults["fetchNews"]["default"] == "false"
+    assert defaults["checkForUpdates"]["default"] is False
+
+
+def test_kale_compiles_a_notebook(server, home):
+    server.run("kale", "--nb", "/home/jovyan/small.ipynb", "--pipeline_name", "small",
+               "--output_path", "compiled")  # fmt: skip
+    (script,) = (home / "compiled").glob("*.py")
+    assert "def total_step" in script.read_text() or "def total" in script.read_text()
+
+
+def test_a_terminals_login_shell_finds_kale_and_its_tools(server):
+    tools = ["kale", "python", "git", "less", "nano", "curl", "ssh", "ps"]
+    found = server.run("bash", "-lc", f"command -v {' '.join(tools)}").split()
+    assert [path.rsplit("/", 1)[1] for path in found] == tools
+    assert found[0] == "/opt/kale/bin/kale"
+
+
+def test_what_a_user_installs_goes_to_the_home(server):
+    answer = server.run("python", "-c", "import site; print(site.ENABLE_USER_SITE)")
+    assert answer.strip() == "True"
+
+
+def test_stops_at_once_and_listens_everywhere_by_default(image, start, volume):
+    container = start(image("jupyter-kale"), volume())
+    container.wait("/api")
+    assert container.listens_on() == {"0.0.0.0"}
+    assert container.stop() < 5
