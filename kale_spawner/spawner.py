@@ -592,10 +592,10 @@ def _as_kubespawner(slug: str, choice: Choice) -> dict[str, Any]:
 
 
 def _copied(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value) if value is not _MISSING else value
-    except TypeError:
-        return value
+    """Only what can be changed in place needs a copy."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 class Shown(web.HTTPError):

@@ -7,7 +7,6 @@ from typing import Any
 
 from jupyterhub import orm
 from kale_spawner.spawner import KaleSpawner
-from kubespawner.clients import load_config
 from traitlets.config import Config
 
 SETTINGS: dict[str, Any] = {"KaleImages": {"tag": "release-2.0"}}
@@ -22,13 +21,15 @@ def make_spawner(
     namespace: str = "default",
 ) -> KaleSpawner:
     """A spawner as the hub makes one. Needs a running event loop."""
-    load_config.cache_clear()
     settings = Config(SETTINGS)
     settings.merge(Config({"KaleSpawner": {"namespace": namespace}}))
     settings.merge(Config(config or {}))
     base = f"/user/{user}/{server}/" if server else f"/user/{user}/"
     orm_spawner = SimpleNamespace(
-        name=server, user_options=options or {}, server=orm.Server(base_url=base, proto="http", ip="", port=0, cookie_name="c"), state={}
+        name=server,
+        user_options=options or {},
+        server=orm.Server(base_url=base, proto="http", ip="", port=0, cookie_name="c"),
+        state={},
     )
     person = SimpleNamespace(
         name=user,

@@ -58,7 +58,7 @@ class Start:
     ask: Callable[[Manifest], Awaitable[None]] | None = None
     seconds: float = 300.0
     grace: float = 15.0
-    created: frozenset[str] = frozenset()
+    created: frozenset[str] | None = None
     uid: str = ""
     _old_events: frozenset[Any] = frozenset()
     _unschedulable_since: float | None = None
@@ -172,7 +172,7 @@ class Start:
             pod=pod,
             claims={
                 name: claim
-                for name in self.mounted
+                for name in self.mounted - self._unmade()
                 if (claim := self.watches.claims.resources.get(self.key(name)))
             },
             events=tuple(
@@ -185,7 +185,7 @@ class Start:
         )
 
     def progress(self) -> list[Step]:
-        return steps(self.scene(), self.created)
+        return steps(self.scene(), self.created or frozenset())
 
     async def _make(self) -> None:
         try:
@@ -271,6 +271,12 @@ class Start:
             for name in self.mounted:
                 events += watches.claim_events.about(self.key(name))
         return events
+
+    def _unmade(self) -> frozenset[str]:
+        """Claims of which it is not known yet whether this start makes or finds them."""
+        if self.created is not None:
+            return frozenset()
+        return frozenset(claim["metadata"]["name"] for claim in self.claims)
 
     def _concerns(self, event: Manifest) -> bool:
         involved = event["involvedObject"]

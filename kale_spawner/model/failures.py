@@ -21,6 +21,10 @@ _NO_IMAGE = re.compile(
     r"|no match for platform|no such host|invalid reference|does not exist|not present with pull",
     re.IGNORECASE,
 )
+_MAY_PASS = re.compile(
+    r"timeout|timed out|deadline|429|too ?many ?requests|50[0234]|temporar|reset by peer|EOF",
+    re.IGNORECASE,
+)
 _NO_CLASS = re.compile(r'storageclass[^"]*"(?P<name>[^"]*)" not found', re.IGNORECASE)
 _NO_VOLUME = re.compile(
     r"code = (InvalidArgument|ResourceExhausted|OutOfRange|PermissionDenied|Unauthenticated"
@@ -59,8 +63,14 @@ def failure(scene: Scene) -> StartFailed | None:
 
 def trouble(scene: Scene) -> str:
     """What hinders the start at the moment, in the cluster's own words; "" for nothing."""
-    warnings = [event for event in scene.events if event.get("type") == "Warning"]
-    return str(warnings[-1].get("message") or "") if warnings else ""
+    warnings = [
+        message
+        for event in scene.events
+        if event.get("type") == "Warning"
+        and (message := str(event.get("message") or ""))
+        and not message.startswith("Error: ")
+    ]
+    return _short(warnings[-1]) if warnings else ""
 
 
 def statuses(pod: Object | None) -> list[Object]:
@@ -140,7 +150,11 @@ def _image_is_hopeless(scene: Scene, reason: str, message: str) -> bool:
         return True
     pulls = [event for event in _reason(scene, "Failed") if "pull" in str(event.get("message"))]
     said = " ".join([message, *(str(event.get("message")) for event in pulls)])
-    return bool(_NO_IMAGE.search(said)) or sum(count(event) for event in pulls) > _TRIES
+    if _NO_IMAGE.search(said):
+        return True
+    if reason == "ErrImagePull":
+        return False
+    return not _MAY_PASS.search(said) or sum(count(event) for event in pulls) >= _TRIES
 
 
 def _pull_error(scene: Scene, status: Object) -> str:

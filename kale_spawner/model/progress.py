@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kale_spawner.model.failures import Object, Scene, statuses, unschedulable
 from kale_spawner.wire import APP_CONTAINER
+
+_QUOTED = re.compile(r'"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,11 @@ def _pod(scene: Scene) -> Iterator[Step]:
     node = (pod.get("spec") or {}).get("nodeName")
     if node:
         yield Step(30, f"Machine {node} will run the server")
-    yield from _events(scene, node)
     if node and _condition(pod, "PodReadyToStartContainers"):
         count = len(scene.claims)
         if count:
             yield Step(50, "The volume is attached" if count == 1 else "The volumes are attached")
+    yield from _events(scene, node)
     yield from _containers(pod)
 
 
@@ -71,12 +74,14 @@ def _events(scene: Scene, node: str | None) -> Iterator[Step]:
         reason, message = event.get("reason"), str(event.get("message") or "")
         if reason == "TriggeredScaleUp":
             yield Step(25, "The cluster is adding a machine; this takes some minutes")
-        elif reason == "Pulling":
-            yield Step(55, f"{message[:1].upper()}{message[1:]}")
-        elif reason == "Pulled":
-            yield Step(65, message)
+        elif reason in ("Pulling", "Pulled") and (image := _QUOTED.search(message)):
+            if reason == "Pulling":
+                yield Step(55, f"Image {image[1]} is being pulled")
+            else:
+                yield Step(65, f"Image {image[1]} is there")
         elif event.get("type") == "Warning" and (reason != "FailedScheduling" or node is None):
-            yield Step(30, f"{reason}: {message}")
+            if not message.startswith("Error: "):
+                yield Step(30, message)
 
 
 def _containers(pod: Object) -> Iterator[Step]:
@@ -88,7 +93,7 @@ def _containers(pod: Object) -> Iterator[Step]:
         if status["name"] != APP_CONTAINER:
             continue
         if "running" in state:
-            yield Step(80, "The image is there and the app is starting")
+            yield Step(80, "The app is starting")
 
 
 def _condition(pod: Object, kind: str) -> bool:

@@ -47,6 +47,8 @@ def test_hyphens_do_not_shift_from_user_to_server(pairs: list[tuple[str, str]]) 
     assert len({server_slug(*pair) for pair in pairs}) == len(set(pairs))
 
 
-@pytest.mark.parametrize("user", ["Alice", "alice@example.org", "ünal", "李雷", "x" * 200, "-", "1"])
+@pytest.mark.parametrize(
+    "user", ["Alice", "alice@example.org", "ünal", "李雷", "x" * 200, "-", "1"]
+)
 def test_other_names_get_a_hash_that_no_plain_name_has(user: str) -> None:
     assert re.fullmatch(r"[a-z][-a-z0-9]*---[0-9a-f]{20}", user_slug(user))

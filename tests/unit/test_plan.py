@@ -57,9 +57,7 @@ def test_a_plan_with_everything() -> None:
     assert plan(data, OLD, HOME) == Plan(
         create=(
             NewClaim("alice-data-1", "5Gi", "fast", "ReadWriteOnce", "data", "/data"),
-            NewClaim(
-                "alice-more", "5Gi", "rok-csi", "ReadWriteOnce", "data", "/home/jovyan/more"
-            ),
+            NewClaim("alice-more", "5Gi", "rok-csi", "ReadWriteOnce", "data", "/home/jovyan/more"),
         ),
         reuse=(OLD, HOME),
         mounts=(
@@ -158,7 +156,9 @@ def test_what_is_fixed_can_be_repeated_but_not_changed(mode: Any) -> None:
     same = {"workspace": {"source": "new", "name": "alice-home", "size": "20Gi"}}
     assert plan(same, offer=offer) == plan({}, offer=offer)
     assert [new.name for new in plan({}, offer=offer).create] == ["alice-home", "alice-d"]
-    errors = refused({"workspace": {"size": "30Gi"}, "data_volumes": [{"mount": "/x"}]}, offer=offer)
+    errors = refused(
+        {"workspace": {"size": "30Gi"}, "data_volumes": [{"mount": "/x"}]}, offer=offer
+    )
     assert set(errors) == {"workspace.size", "data_volumes"}
 
 

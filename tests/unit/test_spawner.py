@@ -1,0 +1,231 @@
+"""KubeSpawner's contract under KaleSpawner, without a cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from kale_spawner.errors import ChoiceInvalid
+from kale_spawner.model.inventory import Inventory
+from kale_spawner.spawner import KaleSpawner, Shown
+from kubespawner import KubeSpawner
+from tests.spawning import make_spawner
+
+pytestmark = pytest.mark.usefixtures("no_cluster")
+
+PROFILES: list[dict[str, Any]] = [
+    {
+        "display_name": "Small one",
+        "slug": "small",
+        "kubespawner_override": {
+            "cpu_limit": 1,
+            "environment": {"SIZE": "small"},
+            "node_selector": {"pool": "a"},
+            "volumes": [{"name": "x", "emptyDir": {}}],
+        },
+        "profile_options": {
+            "image": {
+                "display_name": "Image",
+                "choices": {
+                    "base": {"display_name": "Base", "kubespawner_override": {"image": "base:1"}},
+                    "full": {"display_name": "Full", "kubespawner_override": {"image": "full:1"}},
+                },
+                "unlisted_choice": {
+                    "enabled": True,
+                    "validation_regex": "^own/.+$",
+                    "kubespawner_override": {"image": "{value}"},
+                },
+            }
+        },
+    },
+    {"display_name": "Big", "kubespawner_override": {"mem_limit": "4G"}},
+]
+
+
+def snapshot(spawner: KaleSpawner) -> dict[str, Any]:
+    skip = {"log", "config", "parent", "user", "hub", "orm_spawner"}
+    names = [name for name in spawner.trait_names(config=True) if name not in skip]
+    values = {name: getattr(spawner, name) for name in names}
+    plain = (dict, list)
+    return {k: copy.deepcopy(v) if isinstance(v, plain) else v for k, v in values.items()}
+
+
+async def load(spawner: KaleSpawner, options: dict[str, Any]) -> KaleSpawner:
+    spawner.user_options = options
+    await spawner.load_user_options()
+    return spawner
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"profile": "vscode-kale"},
+        {"profile": "small"},
+        {"profile": "small", "profile_options": {"image": "full"}},
+        {"profile": "small", "image": "full"},
+        {"profile": "small", "profile_options": {"image": {"unlisted_choice": "own/x:1"}}},
+        {"profile": "big"},
+    ],
+)
+async def test_nothing_a_start_sets_is_left_for_the_next(options: dict[str, Any]) -> None:
+    config = {"KubeSpawner": {"profile_list": PROFILES, "environment": {"A": "1"}}}
+    spawner = make_spawner(config)
+    before = snapshot(spawner)
+    await load(spawner, options)
+    assert snapshot(spawner) != before
+    spawner.clear_state()
+    assert snapshot(spawner) == before
+
+
+async def test_profiles_keep_their_meaning_beside_ours() -> None:
+    spawner = make_spawner({"KubeSpawner": {"profile_list": PROFILES}})
+    await load(spawner, {"profile": "small", "image": "full"})
+    assert (spawner.image, spawner.cpu_limit) == ("full:1", 1)
+    assert spawner.environment["SIZE"] == "small"
+    spawner.clear_state()
+    await load(spawner, {"profile": "small", "image--unlisted-choice": "own/img"})
+    assert spawner.image == "own/img"
+    spawner.clear_state()
+    await load(spawner, {})
+    assert spawner.image == "gcr.io/arrikto/jupyter-kale-py38:release-2.0"
+
+
+@pytest.mark.parametrize("make", ["list", "dict", "callable", "async"])
+async def test_profile_list_in_every_form(make: str) -> None:
+    async def later(spawner: Any) -> Any:
+        return PROFILES
+
+    forms: dict[str, Any] = {
+        "list": PROFILES,
+        "dict": {"a": PROFILES[0], "b": PROFILES[1]},
+        "callable": lambda spawner: PROFILES,
+        "async": later,
+    }
+    spawner = make_spawner({"KubeSpawner": {"profile_list": forms[make]}})
+    offers = await spawner._offers()
+    assert [each.id for each in offers.profiles()] == [
+        "jupyter-kale", "vscode-kale", "small", "big",
+    ]  # fmt: skip
+    assert offers.choose(None).id == "jupyter-kale"
+    await load(spawner, {"profile": "big"})
+    assert spawner.mem_limit == 4 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"profile": "none"}, "profile"),
+        ({"profile": "small", "profile_options": {"image": "huge"}}, "profile_options.image"),
+        ({"profile": "small", "profile_options": {"gpu": "1"}}, "profile_options.gpu"),
+        (
+            {"profile": "small", "profile_options": {"image": {"unlisted_choice": "evil"}}},
+            "profile_options.image",
+        ),
+        (
+            {"profile": "big", "profile_options": {"image": {"unlisted_choice": "own/x"}}},
+            "profile_options.image",
+        ),
+        ({"profile": "jupyter-kale", "image": "own:1"}, "image"),
+        ({"garbage": 1}, "garbage"),
+    ],
+)
+async def test_a_choice_outside_the_offer_is_refused(options: dict[str, Any], field: str) -> None:
+    spawner = make_spawner({"KubeSpawner": {"profile_list": PROFILES}})
+    with pytest.raises(ChoiceInvalid) as caught:
+        await load(spawner, options)
+    assert [error.field for error in caught.value.errors] == [field]
+
+
+async def test_an_own_image_needs_the_pattern_and_all_of_it() -> None:
+    spawner = make_spawner({"KaleImages": {"custom_image_pattern": "reg/[a-z]+"}})
+    await load(spawner, {"image": "reg/mine"})
+    assert spawner.image == "reg/mine"
+    spawner.clear_state()
+    with pytest.raises(ChoiceInvalid, match=r"^image: .*reg/\[a-z\]\+"):
+        await load(spawner, {"image": "reg/mine:1"})
+
+
+async def test_without_images_it_is_kubespawner() -> None:
+    config = {"KaleImages": {"images": [], "tag": ""}, "KubeSpawner": {"profile_list": PROFILES}}
+    spawner = make_spawner(config)
+    await load(spawner, {"profile": "small", "image": "full", "garbage": "1"})
+    assert spawner.image == "full:1"
+    plain = KubeSpawner._options_from_form(spawner, {"profile": ["small"]})
+    assert spawner.options_from_form({"profile": ["small"]}) == plain
+    assert "Small one" in await spawner.get_options_form()
+    spawner.clear_state()
+    with pytest.raises(Shown) as caught:
+        await load(spawner, {"profile": "unknown"})
+    assert caught.value.status_code == 400
+
+
+async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
+    images = [
+        {"id": "a", "display_name": "A", "image": "a:1"},
+        {"id": "b", "display_name": "B", "image": "b:1", "hidden": True, "default": False},
+    ]
+    spawner = make_spawner({"KaleImages": {"images": images}})
+    await load(spawner, {"profile": "b"})
+    assert spawner.image == "b:1"
+
+
+async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
+    spawner = make_spawner(options={"profile": "vscode-kale"})
+    await spawner.load_user_options()
+    spawner._keep_choice()
+    state = spawner.get_state()
+    bad = {"workspace": {"size": "tiny"}}
+    again = make_spawner(state=state, options=bad)
+    with pytest.raises(Shown) as caught:
+        await again.start()
+    assert caught.value.status_code == 400
+    assert caught.value.jupyterhub_message.startswith("workspace.size: ")
+    assert again.orm_spawner.user_options == {"version": 1, "profile": "vscode-kale"}
+    again.clear_state()
+    assert again.get_state()["kale_choice"] == again.user_options
+
+
+async def test_a_link_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: KaleSpawner) -> Inventory:
+        return Inventory()
+
+    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+    spawner = make_spawner()
+    with pytest.raises(Shown) as caught:
+        spawner.options_from_query({"profile": ["vscode-kale"]})
+    assert caught.value.status_code == 200
+    form = await spawner.get_options_form()
+    assert "vscode-kale" in form
+
+
+async def test_the_page_shows_what_was_typed_and_why_it_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(self: KaleSpawner) -> Inventory:
+        return Inventory()
+
+    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+    default, named = make_spawner(), make_spawner(server="gpu")
+    fields = {"profile": ["jupyter-kale"], "workspace.size": ["7x"], "workspace.source": ["new"]}
+    with pytest.raises(Shown) as caught:
+        await named.options_from_form(fields)
+    assert caught.value.status_code == 400
+    form = await default.get_options_form()
+    assert "7x" in form
+    assert "is not a size" in form
+
+
+async def test_ports_are_found_where_other_containers_declare_none() -> None:
+    spawner = make_spawner()
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "containers": [
+                {"name": "extra"},
+                {"name": "notebook", "ports": [{"name": "notebook-port", "containerPort": 18888}]},
+            ]
+        },
+    }
+    assert spawner._get_pod_port(pod) == 18888
