@@ -15,6 +15,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,20 +197,17 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return make
 
 
-class _network_of:  # noqa: N801
+@contextmanager
+def _network_of(pid: int) -> Iterator[None]:
     """Sockets opened inside belong to that process's network."""
-
-    def __init__(self, pid: int) -> None:
-        if not pid:
-            raise ConnectionError("the container does not run")
-        self._pid = pid
-
-    def __enter__(self) -> None:
-        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        _enter(os.open(f"/proc/{self._pid}/ns/net", os.O_RDONLY))
-
-    def __exit__(self, *raised: object) -> None:
-        _enter(self._own)
+    if not pid:
+        raise ConnectionError("the container does not run")
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    _enter(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY))
+    try:
+        yield
+    finally:
+        _enter(own)
 
 
 def _enter(descriptor: int) -> None:
@@ -218,6 +216,8 @@ def _enter(descriptor: int) -> None:
     if failed:
         raise OSError(ctypes.get_errno(), "setns")
 
+
+_CAPABILITIES = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 _DENIED = [
     "add_key",
@@ -260,7 +260,6 @@ def _spec(image: Unpacked, home: Path | None, env: dict[str, str]) -> dict[str, 
     else:
         mounts.append({"destination": "/tmp", "type": "tmpfs", "options": ["mode=1777"]})
     variables = dict(line.split("=", 1) for line in image.config["Env"]) | env
-    none: list[str] = []
     return {
         "ociVersion": "1.0.2",
         "process": {
@@ -268,9 +267,7 @@ def _spec(image: Unpacked, home: Path | None, env: dict[str, str]) -> dict[str, 
             "args": image.config["Entrypoint"],
             "cwd": image.config["WorkingDir"],
             "env": [f"{name}={value}" for name, value in variables.items()],
-            "capabilities": dict.fromkeys(
-                ("bounding", "effective", "permitted", "inheritable", "ambient"), none
-            ),
+            "capabilities": {kind: [] for kind in _CAPABILITIES},
             "noNewPrivileges": True,
         },
         "root": {"path": str(image.root), "readonly": home is None},
