@@ -34,7 +34,8 @@ def create(tag: str) -> None:
 
 def remove(tag: str) -> None:
     """Remove the group and all below it, from a mount namespace of its own."""
-    command = [sys.executable, "-m", "localcluster.cgroups", tag]
+    code = "import sys; from localcluster import cgroups; cgroups.remove_here(sys.argv[1])"
+    command = [sys.executable, "-c", code, tag]
     top = Path(__file__).resolve().parent.parent
     subprocess.run(["unshare", "--mount", "--", *command], check=True, cwd=top)
 
@@ -44,7 +45,8 @@ def left(tag: str) -> list[Path]:
     return [root / tag for root in _roots() if (root / tag).exists()]
 
 
-def _remove(tag: str, patience: float = 10.0) -> None:
+def remove_here(tag: str, patience: float = 10.0) -> None:
+    """As `remove`, by a process that is in a mount namespace of its own already."""
     _ensure_mounted()
     deadline = time.monotonic() + patience
     while groups := left(tag):
@@ -88,7 +90,3 @@ def _ensure_mounted() -> None:
 
 def _mount(kind: str, target: str, *options: str) -> None:
     subprocess.run(["mount", "-t", kind, *options, kind, target], check=True)
-
-
-if __name__ == "__main__":
-    _remove(sys.argv[1])

@@ -108,8 +108,11 @@ def status(name: str = "demo") -> Status:
 
 
 def load_images(name: str, archives: Iterable[Path | str]) -> None:
-    """Import OCI archives into a cluster that runs; side by side, as they come."""
-    _load(Place(name), [Path(archive) for archive in archives])
+    """Import OCI archives into a cluster that runs, side by side."""
+    place = Place(name)
+    with ThreadPoolExecutor() as pool:
+        for loading in [pool.submit(_load, place, Path(archive)) for archive in archives]:
+            loading.result()
 
 
 def run_inside(name: str, command: list[str]) -> int:
@@ -125,8 +128,8 @@ def _start(place: Place, archives: list[Path], alone: bool) -> None:
         network.attach(addresses, place.tag, pid)
     # Images come in from the first moment on, while the rest comes up.
     with ThreadPoolExecutor() as pool:
-        loading = [] if alone else [pool.submit(_load, place, [place.folder / "pause.tar"])]
-        loading += [pool.submit(_load, place, [archive]) for archive in archives]
+        loading = [] if alone else [pool.submit(_load, place, place.folder / "pause.tar")]
+        loading += [pool.submit(_load, place, archive) for archive in archives]
         server = api.Api(place.folder / "pki", addresses)
         with step(f"cluster {place.name}: storage classes, snapshot API"):
             _until(place, "kube-apiserver", server.ready)
@@ -186,18 +189,17 @@ def _remove(place: Place) -> None:
         shutil.rmtree(place.folder)
 
 
-def _load(place: Place, archives: list[Path]) -> None:
-    for archive in archives:
-        with step(f"image {archive.stem}") if archive.stem != "pause" else contextlib.nullcontext():
-            _until(place, "containerd", (place.folder / "run/containerd.sock").exists)
-            command = services.containerd_client("images", "import", "-")
-            with archive.open("rb") as content:
-                done = subprocess.run(
-                    processes.command_inside(_pid(place), command),
-                    stdin=content,
-                    capture_output=True,
-                    text=True,
-                )
+def _load(place: Place, archive: Path) -> None:
+    with step(f"cluster {place.name}: image {archive.stem}"):
+        _until(place, "containerd", (place.folder / "run/containerd.sock").exists)
+        command = services.containerd_client("images", "import", "-")
+        with archive.open("rb") as content:
+            done = subprocess.run(
+                processes.command_inside(_pid(place), command),
+                stdin=content,
+                capture_output=True,
+                text=True,
+            )
         if done.returncode:
             raise NotUp(f"{archive} cannot be imported: {done.stderr.strip()}")
 

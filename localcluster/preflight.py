@@ -20,6 +20,7 @@ _DEBIAN = {
     "nft": "nftables",
     "openssl": "openssl",
     "mount": "mount",
+    "setsid": "util-linux",
     "unshare": "util-linux",
     "nsenter": "util-linux",
 }

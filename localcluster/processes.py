@@ -19,21 +19,17 @@ _MODULE = "localcluster.inside"
 
 def start(place: Place) -> int:
     """Start process 1 in namespaces of its own; return its number as the machine sees it."""
+    # setsid leaves it behind and ends, so nobody has to wait for it.
     command = [
-        "unshare",
+        *("setsid", "--fork", "unshare"),
         *("--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"),
         *(sys.executable, "-m", _MODULE, str(place.folder)),
     ]
     with (place.logs / "inside.log").open("ab") as log:
-        outer = subprocess.Popen(
-            command,
-            cwd=_ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+        subprocess.run(
+            command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
         )
-    while outer.poll() is None:
+    while _of(place):
         if found := first(place):
             return found
         time.sleep(0.01)
@@ -67,7 +63,7 @@ def command_inside(pid: int, command: list[str]) -> list[str]:
 
 
 def _of(place: Place) -> list[tuple[int, bool]]:
-    """Number, and whether it is the `unshare` around process 1."""
+    """Number, and whether it is what stands around process 1: `unshare`, or before it `setsid`."""
     wanted = ["-m", _MODULE, str(place.folder)]
     found = []
     for entry in Path("/proc").iterdir():
@@ -75,7 +71,7 @@ def _of(place: Place) -> list[tuple[int, bool]]:
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
                 if words[-3:] == wanted:
-                    found.append((int(entry.name), words[0].endswith("unshare")))
+                    found.append((int(entry.name), words[0] in ("setsid", "unshare")))
     return found
 
 
