@@ -50,6 +50,8 @@ def _run(settings: Settings, folder: Path) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 async def _serve(settings: Settings, door: socket.socket, process: subprocess.Popen[bytes]) -> int:

@@ -30,6 +30,7 @@ from kale_spawner.gateway.settings import Settings
 from kale_spawner.wire import READY_WAIT_MAX
 
 _MOST_LOGINS = 5
+_TIMES = ("max_age", "expires", "expires_days")
 _LONGEST_NEXT = 2000
 
 
@@ -110,14 +111,16 @@ class Handler(RequestHandler):
         """Set a signed cookie of this server; `max_age` 0 removes it."""
         settings = self.gateway.settings
         kwargs: dict[str, Any] = {
-            "path": "/" if settings.host_prefix else settings.prefix,
             "httponly": True,
             "samesite": "Lax",
             "secure": settings.host_prefix or self._is_https(),
-            **{key.lower(): value for key, value in settings.cookie_options.items()},
-            "max_age": max_age,
+            **{key: value for key, value in settings.cookie_options.items() if key not in _TIMES},
+            "path": "/" if settings.host_prefix else settings.prefix,
         }
-        self.set_cookie(name, self.gateway.jar.sign(name, value) if max_age else "", **kwargs)
+        if max_age:
+            self.set_cookie(name, self.gateway.jar.sign(name, value), **kwargs, max_age=max_age)
+        else:
+            self.clear_cookie(name, **kwargs)
 
     def log_in(self, token: str) -> None:
         self.own_cookie(self.gateway.jar.name, token, int(COOKIE_DAYS * 86400))
