@@ -22,7 +22,7 @@ from kale_spawner.model.inventory import Claim
 from kale_spawner.model.limits import Limits
 from kale_spawner.model.quantity import format_size
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
-from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line
+from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line, used_by
 
 __all__ = ["FormView", "ProfileCard", "parse_form", "render_form"]
 
@@ -218,7 +218,11 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         "home": view.home,
         "namePrefix": view.name_prefix,
         "claims": {
-            claim.name: {"size": human_size(claim.size_bytes), "mount": claim.last_mount}
+            claim.name: {
+                "size": human_size(claim.size_bytes),
+                "mount": claim.last_mount,
+                "used": sentence(used_by(claim)),
+            }
             for claim in view.claims
         },
         "profiles": {

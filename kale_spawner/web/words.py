@@ -35,10 +35,15 @@ def age(created: datetime | None, now: datetime) -> str:
 
 def claim_words(claim: Claim, now: datetime) -> str:
     """ "10 GiB, 3 days old, used by server lab": one claim in a list."""
-    words = [human_size(claim.size_bytes), age(claim.created, now)]
-    if claim.used_by is not None:
-        words.append(f"used by server {claim.used_by}" if claim.used_by else "used by your server")
+    words = [human_size(claim.size_bytes), age(claim.created, now), used_by(claim)]
     return ", ".join(word for word in words if word)
+
+
+def used_by(claim: Claim) -> str:
+    """Which server mounts it now; empty when none does."""
+    if claim.used_by is None:
+        return ""
+    return f"used by server {claim.used_by}" if claim.used_by else "used by your server"
 
 
 def quantity_words(text: str) -> str:

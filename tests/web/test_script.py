@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.choices import parse_choice
@@ -21,7 +20,13 @@ GIB = 1 << 30
 LIMITS = Limits(max_size=50 * GIB, max_data_volumes=2, taken_mounts=("/shared/all",))
 CLAIMS = {
     "old": Claim("old", 10 * GIB, "10Gi"),
-    "kept": Claim("kept", 5 * GIB, "5Gi", annotations={"kale-spawner/mount": "/work/kept"}),
+    "kept": Claim(
+        "kept",
+        5 * GIB,
+        "5Gi",
+        used_by="lab",
+        annotations={"kale-spawner/mount": "/work/kept"},
+    ),
 }
 SMALL = ProfileCard("small", "Small", default=True)
 LARGE = ProfileCard(
@@ -39,29 +44,6 @@ LOCKED = ProfileCard(
     fixed=frozenset({"workspace"}),
     hidden=frozenset({"data_volumes"}),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails the test when its script does."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.set_default_timeout(5000)
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    yield page
-    context.close()
-    assert broken == []
 
 
 def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
@@ -214,6 +196,9 @@ def test_existing_volume_goes_where_it_was(page: Page) -> None:
     expect(field(page, "data_volumes.0.name")).to_be_hidden()
     expect(field(page, "data_volumes.0.size")).to_be_hidden()
     field(page, "data_volumes.0.claim").select_option("kept")
+    expect(page.locator('[data-hint="data_volumes.0.name"]')).to_have_text(
+        "Used by server lab now."
+    )
     page.get_by_label("Read only").check()
     choice = press_start(page)
     assert choice is not None

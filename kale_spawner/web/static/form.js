@@ -205,6 +205,7 @@
     const path = value(box, "mount");
     if (path.includes(":")) return "a path has at most 1024 printable characters and no colon";
     if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
+    if (path === "/") return "the root folder cannot be replaced; use a folder like /data";
     const parts = path.split("/").slice(1);
     if (parts.some((part) => ["", ".", ".."].includes(part)))
       return "write the path without //, /./, /../ and without a / at its end";
@@ -270,9 +271,11 @@
 
   function hint(box) {
     const slot = box.querySelector("[data-hint]");
-    const known = sourceOf(box) === "new" && data.claims[nameOf(box)];
-    slot.hidden = !known;
-    slot.textContent = known ? `You have a volume of this name (${known.size}): it will be used, with its files.` : "";
+    const known = data.claims[nameOf(box)];
+    const again = known && `You have a volume of this name (${known.size}): it will be used, with its files.`;
+    const used = known?.used && `${known.used} now.`;
+    slot.textContent = (sourceOf(box) === "new" ? again : used) || "";
+    slot.hidden = !slot.textContent;
   }
 
   function line() {
@@ -390,6 +393,7 @@
 
   for (const slot of root.querySelectorAll(".kale-error:not([hidden])")) slot.dataset.server = "1";
   lock();
+  boxes().forEach(hint);
   line();
   if (!byId("kale-errors").hidden) {
     focusFirst();
