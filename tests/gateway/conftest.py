@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, urljoin
 
 import pytest
 import requests
@@ -261,6 +261,6 @@ def start_gateway(tmp_path: Path, lab: Server) -> StartGateway:
 @contextmanager
 def backend(port: int, root: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The test app under that root; it may not answer yet."""
-    argv = [sys.executable, "-m", "tests.gateway.backend", str(port), unquote(root)]
+    argv = [sys.executable, "-m", "tests.gateway.backend", str(port), root]
     with processes.running(argv, os.environ, log) as process:
         yield process

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 from jupyterhub.spawner import Spawner
 
@@ -44,7 +43,7 @@ class TinySpawner(Spawner):
             prefix_header="X-RStudio-Root-Path" if strip else "",
             activity="jupyter" if self.name == "jup" else "requests",
         )
-        root = "/" if strip else unquote(prefix)
+        root = "/" if strip else prefix
         app = [sys.executable, "-m", "tests.gateway.backend", str(app_port), root]
         gateway = [sys.executable, "-m", "kale_spawner.gateway"]
         env |= {KIND_ENV: kind.to_json(), "KALE_GATEWAY_PORT": str(port)}
