@@ -15,6 +15,7 @@ from localcluster.folders import Place
 
 _ROOT = Path(__file__).resolve().parent.parent
 _MODULE = "localcluster.inside"
+_APPEARS_WITHIN = 2.0
 
 
 def start(place: Place) -> int:
@@ -23,15 +24,19 @@ def start(place: Place) -> int:
     command = [
         *("setsid", "--fork", "unshare"),
         *("--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"),
-        *(sys.executable, "-m", _MODULE, str(place.folder)),
+        *(sys.executable, "-m", _MODULE, str(place.folder), place.tag),
     ]
     with (place.logs / "inside.log").open("ab") as log:
         subprocess.run(
             command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
         )
-    while _of(place):
+    # Between fork and exec a process shows no command for a moment.
+    seen = time.monotonic()
+    while time.monotonic() < seen + _APPEARS_WITHIN:
         if found := first(place):
             return found
+        if _of(place):
+            seen = time.monotonic()
         time.sleep(0.01)
     said = (place.logs / "inside.log").read_text().strip()
     raise NotUp(f"the cluster's namespaces could not be made: {said}")
@@ -64,13 +69,15 @@ def command_inside(pid: int, command: list[str]) -> list[str]:
 
 def _of(place: Place) -> list[tuple[int, bool]]:
     """Number, and whether it is what stands around process 1: `unshare`, or before it `setsid`."""
-    wanted = ["-m", _MODULE, str(place.folder)]
+    tag = place.tag
+    wanted = [["-m", _MODULE, str(place.folder), tag]]
+    wanted.append(["-m", _MODULE, str(place.folder)])
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
+        if tag and entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-                if words[-3:] == wanted:
+                if words[-4:] in wanted or words[-3:] in wanted:
                     found.append((int(entry.name), words[0] in ("setsid", "unshare")))
     return found
 
