@@ -35,7 +35,6 @@ class ProfileCard:
         administrator's HTML is meant (kubespawner's entries).
     icon: "jupyter", "code" or "box" (drawn here), or an image's address.
     options: kubespawner's `profile_options`, initialised (defaults marked).
-    kubespawner_html: an administrator's own rendering of the options, used instead.
     image_field: True if the user may name an image of their own for this entry.
     preset: the administrator's workspace and data volumes in the shape of a choice.
     fixed: paths the user sees but cannot change, hidden: paths not shown at all; "workspace",
@@ -48,7 +47,6 @@ class ProfileCard:
     icon: str = "box"
     default: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    kubespawner_html: str | None = None
     image_field: bool = False
     preset: Mapping[str, Any] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()

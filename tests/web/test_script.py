@@ -103,6 +103,7 @@ BAD = [
     ("workspace.mount", "/a/../b"),
     ("workspace.mount", "/a/"),
     ("workspace.mount", "/a:b"),
+    ("workspace.mount", "/a /b"),
     ("workspace.mount", "/etc"),
     ("workspace.mount", "/usr/local"),
     ("workspace.mount", "/shared"),

@@ -209,6 +209,7 @@
     const parts = path.split("/").slice(1);
     if (parts.some((part) => ["", ".", ".."].includes(part)))
       return "write the path without //, /./, /../ and without a / at its end";
+    if (parts.some((part) => part !== part.trim())) return "a folder's name may not begin or end with a space";
     for (const folder of data.limits.forbiddenMounts) {
       if (within(path, folder)) return `${folder} belongs to the system; use a folder like /data`;
       if (within(folder, path)) return `this would hide ${folder}, which belongs to the system; use one like /data`;
