@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from kale_spawner.model.inventory import Claim
 from kale_spawner.web.parse import split_quantity
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
+_ROW = re.compile(r"\bdata_volumes\.([0-9]{1,4})\b", re.ASCII)
 _PLACES = {"mount": "folder", "profile options": "options"}
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"))
 
@@ -70,14 +72,19 @@ def summary_line(
 
 
 def sentence(message: str) -> str:
-    """The message with a capital, as it stands beside a field."""
+    """The message as it stands beside a field: with a capital, and rows named as on the page."""
+    message = _ROW.sub(_row, message)
     return message[:1].upper() + message[1:]
 
 
 def problem(field: str, message: str) -> str:
     """The message as it stands on top of the page, away from its field."""
     place = place_of(field)
-    return f"{place}: {message}" if place else sentence(message)
+    return f"{place}: {_ROW.sub(_row, message)}" if place else sentence(message)
+
+
+def _row(path: re.Match[str]) -> str:
+    return f"data volume {int(path[1]) + 1}"
 
 
 def place_of(field: str) -> str:

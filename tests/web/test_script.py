@@ -151,6 +151,18 @@ def test_script_lets_pass_what_the_server_takes(page: Page, name: str, typed: st
     assert server_says(choice) == []
 
 
+def test_a_folder_taken_twice_names_the_other_volume(page: Page) -> None:
+    show(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Add a data volume").click()
+    field(page, "data_volumes.1.mount").fill("/home/jovyan/data-1")
+    fields = page.evaluate("[...new FormData(document.querySelector('form'))]")
+    (said,) = server_says(parse_form({key: [text] for key, text in fields}))
+    assert said.field == "data_volumes.1.mount"
+    expect(page.locator('[data-error="data_volumes.1.mount"]')).to_have_text(sentence(said.message))
+    assert sentence(said.message) == "/home/jovyan/data-1 is taken by data volume 1"
+
+
 def test_first_visit_needs_one_click(page: Page) -> None:
     show(page, open_volumes=False)
     expect(page.locator("#kale-line")).to_have_text("Workspace 10 GiB, new · no data volumes")

@@ -231,7 +231,8 @@
       found.name = `"${name}" is there twice; one mount is enough`;
     const home = mountOf(all.find(isWorkspace));
     if (!isWorkspace(box) && home !== path && within(home, path)) found.mount = `this would hide the workspace at ${home}`;
-    if (path && earlier.some((each) => mountOf(each) === path)) found.mount = `${path} is taken by another volume`;
+    const there = path && earlier.find((each) => mountOf(each) === path);
+    if (there) found.mount = `${path} is taken by ${isWorkspace(there) ? "workspace" : `data volume ${all.indexOf(there)}`}`;
     return found;
   }
 
