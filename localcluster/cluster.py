@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import secrets
 import shutil
 import subprocess
 import time
@@ -123,7 +124,6 @@ def run_inside(name: str, command: list[str]) -> int:
 def _start(place: Place, archives: list[Path], alone: bool) -> None:
     with step(f"cluster {place.name}: API server"):
         addresses = _prepare(place, alone)
-        network.detach(place.tag)
         pid = processes.start(place)
         network.attach(addresses, place.tag, pid)
     # Images come in from the first moment on, while the rest comes up.
@@ -176,15 +176,21 @@ def _take_addresses(place: Place, alone: bool) -> Network:
     with _locked(clusters() / ".addresses.lock"):
         others = [json.loads(path.read_text()) for path in clusters().glob("*/cluster.json")]
         addresses = network.choose(IPv4Network(other["block"]) for other in others)
-        state = {"block": str(addresses.block), "control_plane_only": alone, "up": False}
+        state = {
+            "tag": f"kale{secrets.token_hex(4)}",
+            "block": str(addresses.block),
+            "control_plane_only": alone,
+            "up": False,
+        }
         place.state.write_text(json.dumps(state))
     return addresses
 
 
 def _remove(place: Place) -> None:
-    processes.end(place)
-    network.detach(place.tag)
-    cgroups.remove(place.tag)
+    if tag := place.tag:
+        processes.end(place)
+        network.detach(tag)
+        cgroups.remove(tag)
     if place.folder.exists():
         shutil.rmtree(place.folder)
 

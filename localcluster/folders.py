@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -53,8 +54,17 @@ class Place:
 
     @property
     def tag(self) -> str:
-        """Names the network link and the cgroup: at most 15 characters, unique on the machine."""
-        return "kale" + hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        """Names its process, network link and control group, unlike any other's on the machine.
+
+        At most 15 characters, drawn when the cluster is made: another root folder's cluster may
+        have the same name and path. Empty where there is no cluster.
+        """
+        try:
+            written = json.loads(self.state.read_text())
+        except FileNotFoundError:
+            return ""
+        old = "kale" + hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        return str(written.get("tag", old))
 
     @property
     def state(self) -> Path:

@@ -1,6 +1,6 @@
 """Process 1 of a cluster: makes its namespaces a home, then starts and watches its programs.
 
-Runs as `unshare ... python3 -m localcluster.inside FOLDER`. Everything that it does to mounts,
+Runs as `unshare ... python3 -m localcluster.inside FOLDER TAG`. Everything that it does to mounts,
 network and settings is seen inside alone; when it ends, the kernel ends everything in it.
 A program that stops is started again.
 """

@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import localcluster
 from localcluster import cgroups, processes
 from localcluster.folders import Place
 from localcluster.images import PAUSE
-from tests.cluster.waiting import gone, run, seen
+from tests.cluster.waiting import eventually, gone, run, seen
 
 SMALL = images.settings()["KALE_GATEWAY_IMAGE"]
 """A small image; it has Python and no shell."""
@@ -208,57 +208,57 @@ def first_event(core: client.CoreV1Api, namespace: str, reason: str) -> str:
     raise AssertionError(f"no event {reason} in {namespace}")
 
 
-class Footprint:
-    """What a cluster could leave on the machine."""
+FOLDERS_OF_OTHERS = (
+    "/etc/cni",
+    "/opt",
+    "/run/containerd",
+    "/run/kale",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+)
+SETTINGS_OF_OTHERS = ("vm/overcommit_memory", "kernel/panic", "net/ipv4/ip_forward")
+"""What a kubelet, a container engine or a network plugin would change on the machine."""
 
-    OTHERS = (
-        "/etc/cni",
-        "/opt",
-        "/run/containerd",
-        "/run/kale",
-        "/var/lib/cni",
-        "/var/lib/containerd",
-        "/var/lib/kubelet",
-        "/var/log/containers",
-        "/var/log/pods",
-    )
-    SETTINGS = ("vm/overcommit_memory", "kernel/panic", "net/ipv4/ip_forward")
-    """Of the machine, which a kubelet, a container engine or a network plugin would change."""
+
+def of_others() -> list[Any]:
+    """The machine's own things; a cluster changes none of them."""
+    folders = [
+        sorted(Path(path).iterdir()) if Path(path).exists() else None for path in FOLDERS_OF_OTHERS
+    ]
+    settings = [Path("/proc/sys", name).read_text() for name in SETTINGS_OF_OTHERS]
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
+    return [folders, settings, rules]
+
+
+class Footprint:
+    """Where something of a cluster is on the machine; made while it stands."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._folder, self._tag = place.folder, place.tag
+        assert self._tag
 
-    def of_the_cluster(self) -> dict[str, list[str]]:
-        """Where something of it is; all empty when nothing is."""
-        place = self._place
+    def now(self) -> dict[str, list[str]]:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         return {
             "processes": [str(pid) for pid in self._processes()],
-            "mounts": [line for line in mounts if str(place.folder) in line],
-            "links": [name for _, name in socket.if_nameindex() if name == place.tag],
-            "groups": [str(group) for group in cgroups.left(place.tag)],
-            "folder": [str(place.folder)] if place.folder.exists() else [],
+            "mounts": [line for line in mounts if str(self._folder) in line],
+            "links": [name for _, name in socket.if_nameindex() if name == self._tag],
+            "groups": [str(group) for group in cgroups.left(self._tag)],
+            "folder": [str(self._folder)] if self._folder.exists() else [],
         }
 
-    def of_others(self) -> list[Any]:
-        """The machine's own things; a cluster changes none of them."""
-        folders = [
-            sorted(Path(path).iterdir()) if Path(path).exists() else None for path in self.OTHERS
-        ]
-        settings = [Path("/proc/sys", name).read_text() for name in self.SETTINGS]
-        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
-        return [folders, settings, rules]
-
     def _processes(self) -> Iterator[int]:
-        """Those that are in its groups (its pods) or name its folder or its folder inside."""
-        signs = (self._place.tag, str(self._place.folder))
+        """Those in its groups (its pods), or that name it or its folder."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and int(entry.name) != os.getpid():
                 try:
                     about = (entry / "cgroup").read_text() + (entry / "cmdline").read_text()
                 except (OSError, UnicodeDecodeError):
                     continue
-                if any(sign in about for sign in signs):
+                if self._tag in about or str(self._folder) in about:
                     yield int(entry.name)
 
 
@@ -288,37 +288,40 @@ class TestClusters:
     def test_two_side_by_side_and_one_taken_away(
         self, cluster: localcluster.Status, core_v1: client.CoreV1Api, other: Place
     ) -> None:
-        footprint = Footprint(other)
-        before = footprint.of_others()
+        before = of_others()
         found = localcluster.up(other.name)
+        footprint = Footprint(other)
         assert found.pod_cidr != cluster.pod_cidr
         assert found.host_ip != cluster.host_ip
         _run_a_pod(found.kubeconfig)
         assert core_v1.list_namespaced_pod("default").items == []
-        standing = footprint.of_the_cluster()
+        standing = footprint.now()
         assert standing["processes"] and standing["links"] and standing["groups"]
         localcluster.down(other.name)
-        assert not any(footprint.of_the_cluster().values())
-        assert footprint.of_others() == before
+        assert not any(footprint.now().values())
+        assert of_others() == before
         assert localcluster.status(cluster.name).running
 
-    def test_killed_it_is_cleaned_by_down_and_by_up(self, other: Place) -> None:
+    @pytest.mark.parametrize("clean", [localcluster.down, localcluster.up])
+    def test_killed_it_is_cleaned(self, other: Place, clean: Callable[[str], Any]) -> None:
+        _run_a_pod(localcluster.up(other.name).kubeconfig)
         footprint = Footprint(other)
-        for clean in (localcluster.down, localcluster.up):
-            _run_a_pod(localcluster.up(other.name).kubeconfig)
-            first = processes.first(other)
-            assert first
-            os.kill(first, signal.SIGKILL)
-            _wait_for_end(first)
-            left = footprint.of_the_cluster()
-            assert not left["processes"] and not left["mounts"] and not left["links"]
-            assert not localcluster.status(other.name).running
-            clean(other.name)
-        found = localcluster.status(other.name)
-        assert found.running
-        _run_a_pod(found.kubeconfig)
-        localcluster.down(other.name)
-        assert not any(footprint.of_the_cluster().values())
+        first = processes.first(other)
+        assert first
+        handle = os.pidfd_open(first)
+        os.kill(first, signal.SIGKILL)
+        ended, _, _ = select.select([handle], [], [], 30)
+        os.close(handle)
+        assert ended, f"process {first} does not end"
+        left = footprint.now()
+        assert not left["processes"] and not left["mounts"]
+        # The kernel takes a network apart in its own time.
+        eventually(lambda: not footprint.now()["links"])
+        assert not localcluster.status(other.name).running
+        clean(other.name)
+        assert not footprint.now()["groups"]
+        assert localcluster.status(other.name).running == (clean is localcluster.up)
+        assert other.folder.exists() == (clean is localcluster.up)
 
     def test_up_and_down_may_be_said_twice(self, cluster: localcluster.Status) -> None:
         first = processes.first(Place(cluster.name))
@@ -335,12 +338,3 @@ class TestClusters:
             assert core.list_node().items == []
             classes = client.StorageV1Api(connection).list_storage_class().items
             assert [one.metadata.name for one in classes] == ["rok-csi"]
-
-
-def _wait_for_end(pid: int) -> None:
-    """Until the kernel has ended what hung on `pid`, whoever reaps it."""
-    handle = os.pidfd_open(pid) if Path(f"/proc/{pid}").exists() else None
-    if handle is not None:
-        ready, _, _ = select.select([handle], [], [], 30)
-        os.close(handle)
-        assert ready, f"process {pid} does not end"

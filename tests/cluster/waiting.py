@@ -37,19 +37,27 @@ def seen(
     raise AssertionError(f"{name} did not come to the wanted state in {patience} s: {last}")
 
 
-def gone(read: Callable[..., Any], *arguments: Any, patience: float = PATIENCE) -> None:
+def gone(read: Callable[..., Any], *arguments: Any) -> None:
     """Return once `read(*arguments)` finds nothing."""
-    deadline = time.monotonic() + patience
-    pause = 0.05
-    while time.monotonic() < deadline:
+
+    def nothing() -> bool:
         try:
             read(*arguments)
         except ApiException as error:
             if error.status == 404:
-                return
+                return True
             raise
-        time.sleep(pause)
-    raise AssertionError(f"{arguments} is still there after {patience} s")
+        return False
+
+    eventually(nothing)
+
+
+def eventually(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """For what nothing tells of: look again and again, until the deadline."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {patience} s"
+        time.sleep(0.05)
 
 
 def run(core: CoreV1Api, namespace: str, pod: dict[str, Any]) -> str:
