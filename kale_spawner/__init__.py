@@ -3,7 +3,8 @@
     c.JupyterHub.spawner_class = "kale"
 
 `KaleSpawner` is imported when it is asked for: the gateway imports this package where there
-is no JupyterHub.
+is no JupyterHub. It is not kept here either: each time a hub asks, it is bound to check the
+settings.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ __all__ = ["KaleSpawner", "__version__", "setup"]
 
 def __getattr__(name: str) -> Any:
     if name == "KaleSpawner":
+        from kale_spawner.settings import check_when_hub_starts
         from kale_spawner.spawner import KaleSpawner
 
+        check_when_hub_starts()
         return KaleSpawner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -315,8 +315,9 @@ def check_when_hub_starts() -> None:
     """Have the settings checked by the hub that is loading this spawner, if one is.
 
     JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
-    resolves `spawner_class` while it reads its configuration, and opens its database right
-    after (trait `session_factory`): a wrong setting raises there, which ends the hub with the message.
+    resolves `spawner_class` while it reads its configuration, which asks `kale_spawner` for the
+    class, and opens its database right after (trait `session_factory`): a wrong setting raises
+    there, which ends the hub with the message.
     """
     if not Application.initialized():
         return

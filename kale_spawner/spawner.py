@@ -45,7 +45,6 @@ from kale_spawner.settings import (
     KaleImages,
     KaleVolumes,
     check_settings,
-    check_when_hub_starts,
 )
 from kale_spawner.web import refused
 from kale_spawner.web.form import FormView, parse_form, render_form
@@ -618,6 +617,3 @@ async def _finish(work: Awaitable[None]) -> None:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             continue
-
-
-check_when_hub_starts()

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from jupyterhub import orm
-from kale_spawner.spawner import KaleSpawner
 from traitlets.config import Config
+
+from kale_spawner.spawner import KaleSpawner
 
 SETTINGS: dict[str, Any] = {"KaleImages": {"tag": "release-2.0"}}
 

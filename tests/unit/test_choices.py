@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import Choice, DataVolume, Workspace, parse_choice, upgrade
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import parse_choice
 from kale_spawner.model.images import DataPreset, WorkspacePreset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from kale_spawner.model.claims import mounted_claims
 from kale_spawner.model.failures import Scene, failure, refusal, trouble
 from kale_spawner.model.progress import steps

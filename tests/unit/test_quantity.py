@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kale_spawner.model.quantity import MAX_BYTES, format_size, parse_size
 
 

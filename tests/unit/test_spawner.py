@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import pytest
+from kubespawner import KubeSpawner
+
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.spawner import KaleSpawner, Shown
-from kubespawner import KubeSpawner
 from tests.spawning import make_spawner
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
