@@ -81,9 +81,10 @@ def up(
 def down(name: str = "demo") -> None:
     """Remove the cluster with all that is in it; nothing where there is none."""
     place = Place(name)
-    clusters().mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(place):
         _remove(place)
+        with contextlib.suppress(OSError):
+            clusters().rmdir()
 
 
 def status(name: str = "demo") -> Status:
@@ -122,7 +123,7 @@ def run_inside(name: str, command: list[str]) -> int:
 
 
 def _start(place: Place, archives: list[Path], alone: bool) -> None:
-    with step(f"cluster {place.name}: API server"):
+    with step(f"cluster {place.name}: addresses, certificates, namespaces"):
         addresses = _prepare(place, alone)
         pid = processes.start(place)
         network.attach(addresses, place.tag, pid)
@@ -131,11 +132,11 @@ def _start(place: Place, archives: list[Path], alone: bool) -> None:
         loading = [] if alone else [pool.submit(_load, place, place.folder / "pause.tar")]
         loading += [pool.submit(_load, place, archive) for archive in archives]
         server = api.Api(place.folder / "pki", addresses)
-        with step(f"cluster {place.name}: storage classes, snapshot API"):
+        with step(f"cluster {place.name}: API server, storage classes"):
             _until(place, "kube-apiserver", server.ready)
             _until(place, "kube-apiserver", lambda: objects.ensure(server))
         if not alone:
-            with step(f"cluster {place.name}: node"):
+            with step(f"cluster {place.name}: node, storage driver"):
                 _until(place, "kube-controller-manager", lambda: api.accounts_ready(server))
                 ready = api.node_ready(place.name)
                 _until(place, "kubelet", lambda: ready(server))
@@ -173,7 +174,7 @@ def _prepare(place: Place, alone: bool) -> Network:
 
 def _take_addresses(place: Place, alone: bool) -> Network:
     """Choose them and write them down, one cluster at a time."""
-    with _locked(clusters() / ".addresses.lock"):
+    with _locked("addresses"):
         others = [json.loads(path.read_text()) for path in clusters().glob("*/cluster.json")]
         addresses = network.choose(IPv4Network(other["block"]) for other in others)
         state = {
@@ -230,15 +231,15 @@ def _until(place: Place, program: str, met: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@contextlib.contextmanager
-def _one_at_a_time(place: Place) -> Iterator[None]:
-    clusters().mkdir(parents=True, exist_ok=True)
-    with _locked(clusters() / f".{place.name}.lock"):
-        yield
+def _one_at_a_time(place: Place) -> contextlib.AbstractContextManager[None]:
+    return _locked(f"cluster-{place.name}")
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+def _locked(name: str) -> Iterator[None]:
+    """In the cache, since `down` is to leave nothing where clusters are."""
+    folder = cache() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
