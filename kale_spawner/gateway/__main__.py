@@ -14,10 +14,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kale_spawner.gateway import nginx
 from kale_spawner.gateway.errors import GatewayError, HubUnavailable
 from kale_spawner.gateway.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from kale_spawner.gateway.hub import Hub
 
 log = logging.getLogger("gateway")
 
@@ -58,9 +62,10 @@ async def _serve(settings: Settings, door: socket.socket, process: subprocess.Po
     from tornado.httpserver import HTTPServer
 
     from kale_spawner.gateway.activity import Activity
-    from kale_spawner.gateway.app import Gateway, make_app
+    from kale_spawner.gateway.app import make_app
     from kale_spawner.gateway.cookies import CookieJar
     from kale_spawner.gateway.decision import Door
+    from kale_spawner.gateway.handler import Gateway
     from kale_spawner.gateway.hub import Hub
     from kale_spawner.gateway.ready import AppWatch
 
@@ -106,10 +111,7 @@ def _copy_log(fd: int) -> None:
     sys.stderr.buffer.flush()
 
 
-async def _learn_version(hub: object) -> None:
-    from kale_spawner.gateway.hub import Hub
-
-    assert isinstance(hub, Hub)
+async def _learn_version(hub: Hub) -> None:
     for _ in range(60):
         try:
             await hub.learn_version()

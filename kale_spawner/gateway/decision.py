@@ -106,7 +106,8 @@ class Door:
         user = await self._hub.user_for_token(token, session) if token else None
         by_cookie = user is None
         if by_cookie:
-            kept = self._jar.read(cookie, self._jar.name)
+            usable = self._settings.allow_websocket_cookie or not request.websocket
+            kept = self._jar.read(cookie, self._jar.name) if usable else None
             user = await self._hub.user_for_token(kept, session) if kept else None
         if user is None:
             return Decision(Verdict.NOBODY)

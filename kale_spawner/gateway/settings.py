@@ -43,6 +43,7 @@ class Settings:
     activity_url: str = ""
     activity_interval: float = 300.0
     allow_token_in_url: bool = False
+    allow_websocket_cookie: bool = True
     cookie_options: Mapping[str, Any] = field(default_factory=dict)
     host_prefix: bool = False
     port: int = GATEWAY_PORT
@@ -83,6 +84,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         activity_url=_url(env, "JUPYTERHUB_ACTIVITY_URL", optional=True),
         activity_interval=_number(env, "JUPYTERHUB_ACTIVITY_INTERVAL", 300.0),
         allow_token_in_url=_flag(env, "JUPYTERHUB_ALLOW_TOKEN_IN_URL"),
+        allow_websocket_cookie=_flag(env, "JUPYTERHUB_ALLOW_WEBSOCKET_COOKIE_AUTH", "1"),
         cookie_options=_cookie_options(env),
         host_prefix=_flag(env, "JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED"),
         port=int(_number(env, "KALE_GATEWAY_PORT", GATEWAY_PORT)),
@@ -163,8 +165,8 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     return value
 
 
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    return env.get(name, "").lower() not in ("", "0", "false")
+def _flag(env: Mapping[str, str], name: str, default: str = "") -> bool:
+    return (env.get(name) or default).lower() not in ("", "0", "false")
 
 
 def _cookie_options(env: Mapping[str, str]) -> dict[str, Any]:

@@ -119,6 +119,19 @@ def test_tokens_in_the_address_where_they_are_allowed(
         assert forged.status_code == 401
 
 
+def test_websockets_by_cookie_can_be_switched_off(
+    start_gateway: StartGateway, hub: RealHub, lab: Server, people: dict[str, Browser]
+) -> None:
+    cookie = people["owner"].cookie_header(hub.url + lab.prefix)
+    switch = {"JUPYTERHUB_ALLOW_WEBSOCKET_COOKIE_AUTH": "0"}
+    with start_gateway({"port": lab.app_port}, **switch) as gateway:
+        requests.get(f"{gateway.url}{READY_PATH}?wait=20", timeout=30)
+        headers = {"Cookie": cookie, "Origin": gateway.root}
+        assert requests.get(gateway.url, headers=headers, timeout=10).ok
+        with open_socket(f"{gateway.url}socket", headers) as made:
+            assert made == 401
+
+
 def test_cookies_are_secure_behind_https(start_gateway: StartGateway, lab: Server) -> None:
     with start_gateway({"port": lab.app_port}) as gateway:
         requests.get(f"{gateway.url}{READY_PATH}?wait=20", timeout=30)
