@@ -5,7 +5,8 @@ runs in, leads to a Kubernetes; `make demo` uses this very file. Settings, by en
 
     KALE_IMAGES_TAG        tag of the images; of Arrikto's own, that of your MiniKF or EKF release
     KALE_IMAGES_REGISTRY   where they are pulled from             (default gcr.io/arrikto)
-    KALE_JUPYTER_IMAGE, KALE_VSCODE_IMAGE   their names           (jupyter-kale-py38, vscode-kale-py38)
+    KALE_JUPYTER_IMAGE     name of the one                        (jupyter-kale-py38)
+    KALE_VSCODE_IMAGE      name of the other                      (vscode-kale-py38)
     KALE_GATEWAY_IMAGE     the gateway's image
     KALE_STORAGE_CLASS     class of new volumes                   (rok-csi)
     KALE_NAMESPACE         where servers and volumes live         (the hub's own, or default)

@@ -20,7 +20,7 @@ def log_in(page: Page, demo: Demo, name: str) -> None:
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(demo.password)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(re.compile("/hub/(home|spawn)"))
+    page.wait_for_url(re.compile("/hub/(home|spawn)"), wait_until="commit")
 
 
 def choose(page: Page, demo: Demo, profile: str) -> None:
@@ -117,7 +117,7 @@ def test_jupyterlab_then_vs_code_on_the_same_files(page: Page, demo: Demo):
     row.locator('input[name="data_volumes.0.size"]').fill("2")
     row.locator('input[name="data_volumes.0.mount"]').fill("/home/jovyan/measurements")
     told = start(page, r"/user/ada/lab")
-    for word in ("claim", "scheduled", "attached", "image", "start"):
+    for word in ("was made", "will run the server", "attached", "image", "starting"):
         assert any(word in line.lower() for line in told), (word, told)
 
     expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=START)
