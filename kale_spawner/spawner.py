@@ -476,8 +476,8 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
                     await self._start_watching_pods(replace=True)
                     raise TimeoutError(f"pod {key} did not end in {self.start_timeout} seconds")
                 await waiter.wait(5.0)
-                if key in watches.pods.resources and await objects.pod(self.pod_name) is None:
-                    return
+                if await objects.pod(self.pod_name) is None:
+                    watches.pods.resources.pop(key, None)
 
     async def get_url(self) -> str:
         """Where the server is. After the hub was restarted during a start, wait for its end."""

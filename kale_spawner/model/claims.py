@@ -76,9 +76,12 @@ def mounted_claims(pod: dict[str, Any]) -> frozenset[str]:
 
 
 def _was_started(status: dict[str, Any]) -> bool:
-    states = {**(status.get("state") or {}), **(status.get("lastState") or {})}
+    """A kubelet calls a container "terminated" too that it never started: that has no id."""
+    if "running" in (status.get("state") or {}):
+        return True
+    ended = [(status.get(state) or {}).get("terminated") or {} for state in ("state", "lastState")]
     return bool(
-        states.keys() & {"running", "terminated"}
-        or status.get("restartCount")
+        status.get("restartCount")
         or status.get("containerID")
+        or any(each.get("containerID") or each.get("startedAt") for each in ended)
     )

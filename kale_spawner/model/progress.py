@@ -79,9 +79,12 @@ def _events(scene: Scene, node: str | None) -> Iterator[Step]:
                 yield Step(55, f"Image {image[1]} is being pulled")
             else:
                 yield Step(65, f"Image {image[1]} is there")
-        elif event.get("type") == "Warning" and (reason != "FailedScheduling" or node is None):
-            if not message.startswith("Error: "):
-                yield Step(30, message)
+        elif (
+            event.get("type") == "Warning"
+            and not message.startswith("Error: ")
+            and (reason != "FailedScheduling" or node is None)
+        ):
+            yield Step(30, message)
 
 
 def _containers(pod: Object) -> Iterator[Step]:

@@ -213,10 +213,17 @@ def test_a_start_is_told_step_by_step() -> None:
         (waiting("ImagePullBackOff"), set()),
         (waiting("ContainerCreating"), set()),
         (container({"running": {}}), {"alice-workspace", "alice-data-1"}),
-        (container({"terminated": {"exitCode": 0}}), {"alice-workspace", "alice-data-1"}),
+        (
+            container({"terminated": {"exitCode": 0, "containerID": "c://1"}}),
+            {"alice-workspace", "alice-data-1"},
+        ),
+        (
+            container({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}),
+            set(),
+        ),
         (waiting("CrashLoopBackOff", restarts=1), {"alice-workspace", "alice-data-1"}),
         (
-            waiting("CrashLoopBackOff", lastState={"terminated": {}}),
+            waiting("CrashLoopBackOff", lastState={"terminated": {"startedAt": "t"}}),
             {"alice-workspace", "alice-data-1"},
         ),
         (pod({"initContainerStatuses": [{"name": "gateway", "state": {"running": {}}}]}), set()),

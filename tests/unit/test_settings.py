@@ -16,6 +16,7 @@ from kale_spawner.spawner import KaleSpawner
 ROOT = Path(__file__).parents[2]
 TAG = {"tag": "release-2.0"}
 OWN = {"id": "own", "display_name": "Own", "image": "reg/own:1"}
+OTHER = {**OWN, "id": "other"}
 
 
 def check(settings: dict[str, Any]) -> None:
@@ -28,11 +29,17 @@ def check(settings: dict[str, Any]) -> None:
         {"KaleImages": TAG},
         {"KaleImages": {"images": []}},
         {"KaleImages": {"images": [OWN]}},
-        {"KaleImages": {"images": [{**OWN, "kind": "mine"}]}, "KaleGateway": {"kinds": {"mine": {}}}},
+        {
+            "KaleImages": {"images": [{**OWN, "kind": "mine"}]},
+            "KaleGateway": {"kinds": {"mine": {}}},
+        },
         {
             "KaleImages": {"images": [OWN]},
             "KubeSpawner": {
-                "profile_list": [{"display_name": "P", "kale": {"image": "own"}}, {"display_name": "Q"}]
+                "profile_list": [
+                    {"display_name": "P", "kale": {"image": "own"}},
+                    {"display_name": "Q"},
+                ]
             },
         },
     ],
@@ -53,7 +60,7 @@ def test_settings_that_work(settings: dict[str, Any]) -> None:
         ({"KaleImages": {"images": [OWN, OWN]}}, "KaleImages.images: the id 'own' is there twice"),
         ({"KaleImages": {"images": [{**OWN, "kind": "x"}]}}, r"images\[0\].kind: 'x' is none of"),
         (
-            {"KaleImages": {"images": [{**OWN, "default": True}, {**OWN, "id": "b", "default": True}]}},
+            {"KaleImages": {"images": [{**OWN, "default": True}, {**OTHER, "default": True}]}},
             "KaleImages.images: only one can be default",
         ),
         (

@@ -1,0 +1,433 @@
+"""Starts and stops on a real cluster, in a namespace that enforces the restricted standard."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException, CoreV1Api
+from kubernetes.stream import stream
+from kubernetes_asyncio import config as kube_config
+from kubespawner.clients import _client_cache
+
+import localcluster
+from kale_spawner.spawner import KaleSpawner, Shown
+from tests.cluster.waiting import run
+from tests.spawning import make_spawner
+
+JUPYTER, VSCODE, GATEWAY = (
+    f"localhost/kale-spawner/{name}:dev" for name in ("jupyter-kale", "vscode-kale", "gateway")
+)
+CONFIG: dict[str, Any] = {
+    "KaleSpawner": {"start_timeout": 120},
+    "KaleGateway": {"image": GATEWAY},
+    "KaleImages": {
+        "images": [
+            {"id": "jupyter", "display_name": "J", "image": JUPYTER, "bind": "env"},
+            {
+                "id": "vscode",
+                "display_name": "V",
+                "image": VSCODE,
+                "bind": "env",
+                "kind": "code-server",
+            },
+            {"id": "missing", "display_name": "M", "image": "localhost/kale-spawner/none:1"},
+            {
+                "id": "broken",
+                "display_name": "B",
+                "image": JUPYTER,
+                "command": ["sh", "-c", "echo no such module >/dev/termination-log; exit 3"],
+            },
+        ]
+    },
+}
+Make = Callable[..., KaleSpawner]
+
+
+@pytest.fixture
+async def make(
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Make]:
+    """Makes spawners for the test's namespace; their servers are stopped after it."""
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    core_v1.patch_namespace(namespace, {"metadata": {"labels": level}})
+    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
+    await kube_config.load_kube_config(config_file=cluster.kubeconfig)
+    made: list[KaleSpawner] = []
+
+    def making(config: dict[str, Any] | None = None, **kwargs: Any) -> KaleSpawner:
+        settings = {key: dict(value) for key, value in CONFIG.items()}
+        for group, values in (config or {}).items():
+            settings.setdefault(group, {}).update(values)
+        made.append(make_spawner(settings, namespace=namespace, **kwargs))
+        return made[-1]
+
+    yield making
+    for spawner in made:
+        await spawner.stop(now=True)
+    await KaleSpawner._stop_all_reflectors()
+    for shared in list(_client_cache.values()):
+        await shared.api_client.close()
+
+
+async def start(spawner: KaleSpawner, options: dict[str, Any] | None = None) -> str:
+    """Start as the hub does, and keep the address as it does."""
+    spawner.user_options = options or {}
+    spawner.clear_state()
+    spawner.api_token = "secret-token"
+    url = await asyncio.wait_for(spawner.start(), spawner.start_timeout)
+    spawner.server.ip, port = str(url).removeprefix("http://").rsplit(":", 1)
+    spawner.server.port = int(port)
+    return str(url)
+
+
+async def refused(spawner: KaleSpawner, options: dict[str, Any] | None = None) -> Shown:
+    with pytest.raises(Shown) as caught:
+        await start(spawner, options)
+    return caught.value
+
+
+async def pod_made(spawner: KaleSpawner) -> None:
+    """Return once the pod of a start under way was created."""
+    for _ in range(2000):
+        if spawner._starting is not None and spawner._starting.uid:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("no pod was made")
+
+
+def shell(core: CoreV1Api, namespace: str, pod: str, command: str) -> str:
+    socket = stream(
+        core.connect_get_namespaced_pod_exec,
+        pod,
+        namespace,
+        container="notebook",
+        command=["sh", "-c", command],
+        stdout=True,
+        stderr=True,
+        _preload_content=False,
+    )
+    try:
+        socket.run_forever(timeout=30)
+        return str(socket.read_all()).strip()
+    finally:
+        socket.close()
+
+
+def claims(core: CoreV1Api, namespace: str) -> dict[str, Any]:
+    found = core.list_namespaced_persistent_volume_claim(namespace).items
+    return {
+        claim.metadata.name: claim for claim in found if claim.metadata.deletion_timestamp is None
+    }
+
+
+def pods(core: CoreV1Api, namespace: str) -> list[str]:
+    return [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
+
+
+async def test_files_outlast_a_stop_and_a_change_of_image(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    data = {"data_volumes": [{"mount": "/data", "size": "1Gi"}]}
+    await start(spawner, {"profile": "jupyter", **data})
+    assert await spawner.poll() is None
+    write = "echo words > /home/jovyan/mine && echo more > /data/mine && id -u && id -G"
+    assert shell(core_v1, namespace, spawner.pod_name, write).split() == ["1000", "0", "100"]
+    await spawner.stop()
+    assert await spawner.poll() == 1
+    before = {name: claim.metadata.uid for name, claim in claims(core_v1, namespace).items()}
+    assert set(before) == {"alice-workspace", "alice-data-1"}
+    await start(spawner, {"profile": "vscode", **data})
+    read = "cat /home/jovyan/mine /data/mine"
+    assert shell(core_v1, namespace, spawner.pod_name, read) == "words\nmore"
+    after = {name: claim.metadata.uid for name, claim in claims(core_v1, namespace).items()}
+    assert after == before
+
+
+async def test_the_user_is_told_what_happens(make: Make) -> None:
+    spawner = make()
+    told: list[dict[str, Any]] = []
+
+    async def listen() -> None:
+        async for event in spawner.progress():
+            told.append(event)
+
+    listening = asyncio.ensure_future(listen())
+    await start(spawner)
+    await asyncio.wait_for(listening, 10)
+    messages = [event["message"] for event in told]
+    for said in ("alice-workspace (10Gi) was made", "Machine", "attached", "is there", "starting"):
+        assert any(said in message for message in messages), (said, messages)
+    percents = [event["progress"] for event in told]
+    assert percents == sorted(percents)
+    assert len(messages) == len(set(messages))
+
+
+async def test_the_apps_own_port_is_closed_to_other_pods(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    for profile in ("jupyter", "vscode"):
+        url = await start(spawner, {"profile": profile})
+        address = url.removeprefix("http://").split(":")[0]
+        code = (
+            "import socket\n"
+            "for port in (8888, 18888):\n"
+            "    try:\n"
+            f"        socket.create_connection(({address!r}, port), 5).close()\n"
+            "        print(port, 'open')\n"
+            "    except OSError as error:\n"
+            "        print(port, type(error).__name__)\n"
+        )
+        said = run(core_v1, namespace, neighbour(f"neighbour-{profile}", code))
+        assert said.split("\n")[:2] == ["8888 ConnectionRefusedError", "18888 open"]
+        await spawner.stop()
+
+
+def neighbour(name: str, code: str) -> dict[str, Any]:
+    safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "c",
+                    "image": JUPYTER,
+                    "command": ["python3", "-c", code],
+                    "securityContext": safe,
+                }
+            ],
+        },
+    }
+
+
+def somebodys(name: str, user: str, label: str) -> dict[str, Any]:
+    key = "hub.jupyter.org/username"
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {key: label, "component": "singleuser-storage"},
+            "annotations": {key: user},
+        },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "rok-csi",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+@pytest.mark.parametrize("label", ["bob", "alice"])
+async def test_another_users_claim_is_not_reached(
+    make: Make, core_v1: CoreV1Api, namespace: str, label: str
+) -> None:
+    """Also where the label, which is shortened, is the same."""
+    taken = somebodys("alice-workspace", "bob", label)
+    core_v1.create_namespaced_persistent_volume_claim(namespace, taken)
+    spawner = make()
+    error = await refused(spawner)
+    assert error.status_code == 424
+    assert "alice-workspace" in error.jupyterhub_message
+    assert "bob" not in error.jupyterhub_message
+    error = await refused(spawner, {"workspace": {"source": "existing", "name": "alice-workspace"}})
+    assert error.status_code == 400
+    assert error.jupyterhub_message.startswith("workspace.name: you have no volume")
+    assert pods(core_v1, namespace) == []
+    assert set(claims(core_v1, namespace)) == {"alice-workspace"}
+
+
+async def test_a_class_that_is_not_there_is_told_with_those_that_are(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make({"KaleVolumes": {"storage_class": "rok"}})
+    error = await refused(spawner)
+    assert '"rok"' in error.jupyterhub_message
+    assert "rok-csi" in error.jupyterhub_message
+    assert claims(core_v1, namespace) == {}
+    assert pods(core_v1, namespace) == []
+
+
+@pytest.mark.parametrize("storage", ["5Gi", "12Gi"])
+async def test_a_quota_refuses_and_nothing_is_left_behind(
+    make: Make, core_v1: CoreV1Api, namespace: str, storage: str
+) -> None:
+    """12Gi: each claim would fit alone, which is all that the dry run can know."""
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"requests.storage": storage}}}
+    core_v1.create_namespaced_resource_quota(namespace, quota)
+    await asyncio.to_thread(_counted, core_v1, namespace)
+    spawner = make()
+    error = await refused(spawner, {"data_volumes": [{"mount": "/data", "size": "10Gi"}]})
+    assert error.status_code == 403
+    assert "quota" in error.jupyterhub_message
+    assert "requests.storage" in error.jupyterhub_message
+    assert claims(core_v1, namespace) == {}
+    assert pods(core_v1, namespace) == []
+
+
+def _counted(core: CoreV1Api, namespace: str) -> None:
+    from tests.cluster.waiting import seen
+
+    seen(core.list_namespaced_resource_quota, "q", lambda quota: quota.status.hard, namespace)
+
+
+async def test_an_image_that_cannot_be_pulled_fails_soon_and_leaves_nothing(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    began = time.monotonic()
+    error = await refused(spawner, {"profile": "missing"})
+    assert time.monotonic() - began < 60
+    assert "localhost/kale-spawner/none:1" in error.jupyterhub_message
+    assert "cannot be pulled" in error.jupyterhub_message
+    assert pods(core_v1, namespace) == []
+    assert claims(core_v1, namespace) == {}
+
+
+async def test_a_program_that_keeps_ending_is_told_and_its_volume_stays(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    error = await refused(spawner, {"profile": "broken"})
+    assert "exit code 3" in error.jupyterhub_message
+    assert "no such module" in error.jupyterhub_message
+    assert pods(core_v1, namespace) == []
+    assert set(claims(core_v1, namespace)) == {"alice-workspace"}
+
+
+async def test_a_server_is_found_again_after_the_hub_was_restarted(make: Make) -> None:
+    spawner = make()
+    url = await start(spawner)
+    again = make(state=spawner.get_state(), options=spawner.user_options)
+    again.server.ip, again.server.port = spawner.server.ip, spawner.server.port
+    again._check_pending = True
+    assert await again.poll() is None
+    assert await again.get_url() == url
+
+
+async def test_a_start_that_lost_its_hub_is_finished_by_the_next(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    spawner.clear_state()
+    state = spawner.get_state()
+    spawner.api_token = "secret-token"
+    starting = spawner.start()
+    await pod_made(spawner)
+    again = make(state=state)
+    again._check_pending = True
+    assert await again.poll() is None
+    url = await asyncio.wait_for(again.get_url(), 100)
+    assert url == await starting
+
+
+async def test_a_cancelled_start_leaves_nothing(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    spawner.user_options = {"profile": "missing"}
+    starting = spawner.start()
+    await pod_made(spawner)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert pods(core_v1, namespace) == []
+    assert claims(core_v1, namespace) == {}
+
+
+async def test_two_servers_that_ask_for_one_new_volume_share_it(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    options = {"workspace": {"name": "alice-shared"}}
+    servers = [make(server=name) for name in ("one", "two")]
+    await asyncio.gather(*(start(server, options) for server in servers))
+    assert set(claims(core_v1, namespace)) == {"alice-shared"}
+    assert [await server.poll() for server in servers] == [None, None]
+
+
+async def test_what_the_api_server_finds_wrong_is_known_before_anything_is_made(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make({"KaleSpawner": {"start_timeout": 60, "extra_pod_config": {"dnsPolicy": "Bad"}}})
+    error = await refused(spawner)
+    assert "dnsPolicy" in error.jupyterhub_message
+    assert claims(core_v1, namespace) == {}
+
+
+async def test_a_bad_choice_is_refused_before_anything_is_made(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    error = await refused(spawner, {"data_volumes": [{"mount": "/etc/x", "size": "1Gi"}]})
+    assert error.status_code == 400
+    assert "data_volumes.0.mount" in error.jupyterhub_message
+    assert claims(core_v1, namespace) == {}
+
+
+async def test_an_entry_of_kubespawners_keeps_kubespawners_storage(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    """No gateway, no volumes of ours, kubespawner's own claim, hooks and labels."""
+    hooked: list[str] = []
+    safe = {"capabilities": {"drop": ["ALL"]}}
+    spawner = make(
+        {
+            "KubeSpawner": {
+                "profile_list": [
+                    {"display_name": "Theirs", "kubespawner_override": {"image": JUPYTER}}
+                ],
+                "storage_pvc_ensure": True,
+                "storage_class": "rok-csi",
+                "storage_capacity": "1Gi",
+                "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "{pvc_name}"}}],
+                "volume_mounts": [{"name": "v", "mountPath": "/home/jovyan"}],
+                "uid": 1000,
+                "fs_gid": 100,
+                "container_security_context": safe,
+                "pod_security_context": {
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "extra_container_config": {"command": ["python3", "-m", "http.server", "8888"]},
+                "after_pod_created_hook": lambda spawner, pod: hooked.append(
+                    pod["metadata"]["name"]
+                ),
+            }
+        }
+    )
+    url = await start(spawner, {"profile": "theirs"})
+    assert url.endswith(":8888")
+    assert hooked == [spawner.pod_name]
+    pod = core_v1.read_namespaced_pod(spawner.pod_name, namespace)
+    assert [container.name for container in pod.spec.containers] == ["notebook"]
+    assert pod.spec.init_containers is None
+    assert set(claims(core_v1, namespace)) == {"claim-alice"}
+    await spawner.stop()
+    assert await spawner.poll() == 1
+    await spawner.delete_forever()
+    with pytest.raises(ApiException):
+        while True:
+            core_v1.read_namespaced_persistent_volume_claim("claim-alice", namespace)
+            await asyncio.sleep(0.05)
+
+
+async def test_deleting_a_server_for_ever_keeps_our_claims(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make(server="gpu")
+    await start(spawner)
+    await spawner.stop()
+    await spawner.delete_forever()
+    assert set(claims(core_v1, namespace)) == {"alice--gpu-workspace"}
