@@ -111,6 +111,7 @@ def _cache(seconds: int) -> str:
         return ""
     return (
         f"proxy_cache decisions;\n            proxy_cache_valid 200 {seconds}s;\n"
+        "            proxy_buffering on;\n            proxy_ignore_headers Cache-Control;\n"
         "            proxy_cache_key $kale_asker;\n"
         "            proxy_cache_bypass $kale_uncached;\n"
         "            proxy_no_cache $kale_uncached;"

@@ -132,6 +132,34 @@ def test_websockets_by_cookie_can_be_switched_off(
             assert made == 401
 
 
+def test_nginx_repeats_a_yes_to_the_same_asker_only(
+    start_gateway: StartGateway, hub: RealHub, lab: Server, owner_token: str
+) -> None:
+    """Seen by halting the process that decides: what needs a decision then gets no answer."""
+    token = {"Authorization": f"token {owner_token}"}
+    other = {"Authorization": f"token {hub.make_token('owner')[0]}"}
+    with start_gateway({"port": lab.app_port}, KALE_GATEWAY_DECISION_SECONDS="60") as gateway:
+        requests.get(f"{gateway.url}{READY_PATH}?wait=20", timeout=30)
+        url = f"{gateway.url}x"
+        assert requests.get(url, headers=token, timeout=10).ok
+        gateway.process.send_signal(signal.SIGSTOP)
+        try:
+            again = requests.get(f"{url}/other?a=1", headers=token, timeout=10)
+            assert again.json()["uri"] == f"{lab.prefix}x/other?a=1"
+            for method, query, headers in (
+                ("POST", "", token),
+                ("GET", "?token=x", token),
+                ("GET", "", other),
+                ("GET", "", {}),
+                ("GET", "", token | {"Cookie": "jupyterhub-session-id=x"}),
+                ("GET", "", token | {"Sec-Fetch-Site": "cross-site"}),
+            ):
+                with pytest.raises(requests.ReadTimeout):
+                    requests.request(method, url + query, headers=headers, timeout=0.5)
+        finally:
+            gateway.process.send_signal(signal.SIGCONT)
+
+
 def test_cookies_are_secure_behind_https(start_gateway: StartGateway, lab: Server) -> None:
     with start_gateway({"port": lab.app_port}) as gateway:
         requests.get(f"{gateway.url}{READY_PATH}?wait=20", timeout=30)
