@@ -18,7 +18,8 @@ Object = Mapping[str, Any]
 
 _NO_IMAGE = re.compile(
     r"not found|manifest unknown|denied|unauthorized|authentication required|forbidden"
-    r"|no match for platform|no such host|invalid reference|does not exist|not present with pull",
+    r"|no match for platform|no such host|invalid reference|does not exist|not present with pull"
+    r"|connection refused|no route to host|x509",
     re.IGNORECASE,
 )
 _MAY_PASS = re.compile(
