@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import urllib.request
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.browser.conftest import Demo
 
@@ -57,14 +59,32 @@ def stop(page: Page, demo: Demo) -> None:
 
 
 def run_in_notebook(page: Page, code: str, says: str) -> None:
-    """Run one line of code in a new notebook, as a user does."""
+    """Run one line of code in a new notebook, as a user does, once its kernel is there.
+
+    Without a pipeline API, which this demo has not, Kale opens an error dialog of its own.
+    """
     page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    kale_says = page.locator(".jp-Dialog, [role=dialog]", has_text="kale.log")
+    kale_says.wait_for()
+    kale_says.get_by_role("button", name="Close").click()
     cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
     expect(cell).to_be_visible()
     cell.click()
     page.keyboard.insert_text(code)
     page.keyboard.press("Shift+Enter")
     expect(page.locator(".jp-OutputArea-output").first).to_have_text(says, timeout=START)
+
+
+def wait_for_shell(page: Page) -> None:
+    """Until its prompt is there, a shell loses some of what is typed: so try till it obeys."""
+    sign = page.get_by_role("treeitem", name=re.compile("shell-obeys"))
+    for _ in range(10):
+        page.keyboard.type("touch shell-obeys\n", delay=20)
+        with contextlib.suppress(PlaywrightTimeoutError):
+            sign.wait_for(timeout=5_000)
+            return
+    raise AssertionError("the shell in the terminal takes no command")
 
 
 def test_the_demo_says_what_it_does_and_how_to_log_in(demo: Demo):
@@ -116,7 +136,10 @@ def test_jupyterlab_then_vs_code_on_the_same_files(page: Page, demo: Demo):
     expect(page.locator(".terminal.xterm")).to_be_visible(timeout=START)
     page.locator(".terminal.xterm").click()
     expect(page.locator(".terminal-wrapper.active")).to_be_visible()
-    page.keyboard.type("python3 -c 'import kale; print(kale.__name__)' > from-code.txt; ls me*\n")
+    wait_for_shell(page)
+    page.keyboard.type(
+        "python3 -c 'import kale; print(kale.__name__)' > from-code.txt; ls me*\n", delay=20
+    )
     expect(page.get_by_role("treeitem", name=re.compile("from-code.txt"))).to_be_visible()
     page.get_by_role("treeitem", name=re.compile("from-code.txt")).dblclick()
     expect(page.locator(".view-lines").filter(has_text="kale")).to_be_visible(timeout=START)
