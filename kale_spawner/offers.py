@@ -28,6 +28,8 @@ from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.web.form import ProfileCard
 from kale_spawner.wire import ServerKind
 
+_OURS = re.compile(r"(^|/)kale-spawner/(jupyter|vscode)-kale[:@]")
+
 NO_VOLUMES = Offer(workspace=None, data_volumes=DataPreset(mode="hidden"))
 """For entries of `profile_list` that say nothing of us: kubespawner's own storage counts."""
 
@@ -53,14 +55,19 @@ class Profile:
         """kubespawner's `profile_options`."""
         return (self.entry or {}).get("profile_options") or {}
 
-    def app(self) -> App:
-        """How the app is started, so that nobody but the gateway reaches it."""
+    def app(self, reference: str) -> App:
+        """How the app of this image is started, so that nobody but the gateway reaches it.
+
+        Images of this project obey NOTEBOOK_HOST; of any other that nobody vouches for
+        (`bind`), the kind's own command sees to it.
+        """
         image, kind = self.image, self.kind
         if image is None:
             return App()
         if image.command is not None or image.args is not None:
             return App(_tuple(image.command), _tuple(image.args))
-        if kind is not None and image.bind != "env" and kind.loopback_command:
+        obeys = image.bind == "env" or (image.bind is None and _OURS.search(reference))
+        if kind is not None and not obeys and kind.loopback_command:
             return App(command=kind.loopback_command, args=())
         return App(args=()) if self.entry is None else App()
 

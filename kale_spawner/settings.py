@@ -57,7 +57,8 @@ class KaleImages(LoggingConfigurable):
         description, icon ("jupyter", "code", "box" or an address), default, hidden.
         kind: "jupyter", "code-server", "rstudio", "plain", or one of KaleGateway.kinds.
         bind: "env" where the image listens where NOTEBOOK_HOST says, "command" where the
-        kind's own command has to see to that. command, args: instead of the image's.
+        kind's own command has to see to that (the default, but for images of this project).
+        command, args: instead of the image's.
         gateway_mode, workspace, data_volumes: for this image, instead of the settings for all.
         kubespawner_override: as in KubeSpawner.profile_list.
 

@@ -339,7 +339,7 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
             pull_policy=self.gateway.pull_policy or None,
             resources=self.gateway.resources,
         )
-        return pods.harden(pods.add_gateway(pod, profile.app(), gateway))
+        return pods.harden(pods.add_gateway(pod, profile.app(self.image), gateway))
 
     def _get_pod_port(self, pod: dict[str, Any]) -> int:
         """kubespawner's, but other containers need not declare ports."""

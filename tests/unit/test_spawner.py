@@ -230,3 +230,20 @@ async def test_ports_are_found_where_other_containers_declare_none() -> None:
         },
     }
     assert spawner._get_pod_port(pod) == 18888
+
+
+@pytest.mark.parametrize(
+    ("image", "bind", "by_command"),
+    [
+        ("gcr.io/arrikto/jupyter-kale-py38:1", None, True),
+        ("localhost/kale-spawner/jupyter-kale:dev", None, False),
+        ("localhost/kale-spawner/jupyter-kale:dev", "command", True),
+        ("evil/xkale-spawner/jupyter-kale:1", None, True),
+        ("reg/own:1", "env", False),
+    ],
+)
+async def test_the_app_is_bound_to_the_loopback(image: str, bind: Any, by_command: bool) -> None:
+    entry = {"id": "i", "display_name": "I", "image": image, "bind": bind}
+    spawner = make_spawner({"KaleImages": {"images": [entry]}})
+    app = (await spawner._offers()).choose("i").app(image)
+    assert (app.command is not None) is by_command
