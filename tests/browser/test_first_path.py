@@ -76,6 +76,13 @@ def run_in_notebook(page: Page, code: str, says: str) -> None:
     expect(page.locator(".jp-OutputArea-output").first).to_have_text(says, timeout=START)
 
 
+def contents(page: Page, user: str, path: str) -> str:
+    """What Jupyter's own server says is in the file."""
+    answer = page.request.get(page.url.split("/user/")[0] + f"/user/{user}/api/contents/{path}")
+    assert answer.ok, answer.text()
+    return str(answer.json()["content"])
+
+
 def wait_for_shell(page: Page) -> None:
     """Until its prompt is there, a shell loses some of what is typed: so try till it obeys."""
     sign = page.get_by_role("treeitem", name=re.compile("shell-obeys"))
@@ -149,12 +156,9 @@ def test_jupyterlab_then_vs_code_on_the_same_files(page: Page, demo: Demo):
     assert page.locator('input[name="profile"][value="vscode-kale"]').is_checked()
     choose(page, demo, "jupyter-kale")
     start(page, r"/user/ada/lab")
-    run_in_notebook(
-        page,
-        "print(open('/home/jovyan/from-code.txt').read().strip(), "
-        "open('/home/jovyan/measurements/one.txt').read())",
-        says="kale 1",
-    )
+    expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=START)
+    assert contents(page, "ada", "from-code.txt").strip() == "kale"
+    assert contents(page, "ada", "measurements/one.txt") == "1"
     stop(page, demo)
 
 
