@@ -16,6 +16,7 @@ from kubespawner.clients import shared_client
 from kubespawner.objects import make_owner_reference
 from kubespawner.slugs import is_valid_label, safe_slug
 from kubespawner.spawner import EventReflector, PodReflector
+from sqlalchemy import inspect
 from tornado import web
 from traitlets import Float, default
 from traitlets.config import Config
@@ -253,6 +254,10 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         self.user_options = options
         if self.orm_spawner is not None:
             self.orm_spawner.user_options = options
+            # The hub rolls back what a start left uncommitted when it handles another request.
+            stored = inspect(self.orm_spawner, raiseerr=False)
+            if stored is not None and stored.session is not None:
+                stored.session.commit()
 
     # --- state --------------------------------------------------------------------------
 

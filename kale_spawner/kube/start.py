@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_spawner.errors import Denied, KaleError, Rejected, StartFailed
+from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFailed
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, WakingReflector
@@ -82,7 +82,7 @@ class Start:
                 break
             except PodExists:
                 await self.remove_pod()
-            except (Denied, Rejected) as exc:
+            except (Denied, NotFound, Rejected) as exc:
                 raise _words(exc) from exc
         await self._check_classes()
 
@@ -199,7 +199,7 @@ class Start:
                     await self.remove_pod()
             else:
                 raise StartFailed("An earlier server does not end. Try again soon.", "old-pod")
-        except (Denied, Rejected) as exc:
+        except (Denied, NotFound, Rejected) as exc:
             raise _words(exc) from exc
         self.uid = pod["metadata"]["uid"]
 
@@ -283,9 +283,14 @@ class Start:
         return bool(involved.get("kind") != "Pod" or involved.get("uid") == self.uid)
 
 
-def _words(exc: Denied | Rejected) -> StartFailed:
+def _words(exc: Denied | NotFound | Rejected) -> StartFailed:
     if isinstance(exc, Denied):
         return refusal(exc.detail)
+    if isinstance(exc, NotFound):
+        return StartFailed(
+            f"The cluster misses what a server needs: {exc.detail}. Ask your administrator.",
+            "missing",
+        )
     return StartFailed(
         f"The cluster finds this server invalid: {exc.detail}. Ask your administrator.", "invalid"
     )
