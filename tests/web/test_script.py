@@ -25,7 +25,7 @@ CLAIMS = {
         5 * GIB,
         "5Gi",
         used_by="lab",
-        annotations={"kale-spawner/mount": "/work/kept"},
+        annotations={"kale-spawner/mount": "/data/kept"},
     ),
 }
 SMALL = ProfileCard("small", "Small", default=True)
@@ -216,7 +216,7 @@ def test_existing_volume_goes_where_it_was(page: Page) -> None:
     choice = press_start(page)
     assert choice is not None
     assert choice["data_volumes"] == [
-        {"source": "existing", "name": "kept", "mount": "/work/kept", "read_only": True}
+        {"source": "existing", "name": "kept", "mount": "/data/kept", "read_only": True}
     ]
     assert server_says(choice) == []
 
