@@ -12,9 +12,8 @@ import images
 import localcluster
 from demo import hub
 from images import ImageError
-from localcluster import ClusterError
 from setup.steps import step
-from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
+from setup.system import RefusedError, need_disk, need_port
 
 NAME = os.environ.get("DEMO", "demo")
 COLD_GIB = 12.0
@@ -63,11 +62,12 @@ def _given_cluster() -> dict[str, str]:
 
 
 def _local_cluster() -> dict[str, str]:
-    need_linux()
-    need_root("a local cluster")
+    localcluster.check(NAME)
     if not localcluster.built():
         need_disk(localcluster.cache(), COLD_GIB)
         print("The first run builds Kubernetes and the images: about 20 minutes on 2 cores.")
+    elif outdated := images.outdated():
+        print(f"To be built first: {', '.join(outdated)}; at most 10 minutes on 2 cores.")
     with ThreadPoolExecutor() as pool:
         programs = pool.submit(localcluster.build)
         archives = pool.submit(images.build)
@@ -92,5 +92,5 @@ def _tell(started: hub.Hub, state: str) -> None:
 if __name__ == "__main__":
     try:
         {"up": up, "down": down}[sys.argv[1]]()
-    except (RefusedError, ClusterError, ImageError) as error:
+    except (RefusedError, ImageError) as error:
         sys.exit(f"demo: {error}")

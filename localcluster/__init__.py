@@ -1,6 +1,6 @@
 """A real Kubernetes for the demo and the tests, in namespaces of its own."""
 
-from localcluster.cluster import Status, down, load_images, run_inside, status, up
+from localcluster.cluster import Status, check, down, load_images, run_inside, status, up
 from localcluster.errors import ClusterError, MachineUnfit
 from localcluster.folders import cache
 from localcluster.programs import build, built
@@ -12,6 +12,7 @@ __all__ = [
     "build",
     "built",
     "cache",
+    "check",
     "down",
     "load_images",
     "run_inside",

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from localcluster import cluster, programs
-from localcluster.errors import ClusterError
+from setup.system import RefusedError
 
 
 def _arguments() -> argparse.Namespace:
@@ -57,5 +57,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ClusterError as error:
+    except RefusedError as error:
         sys.exit(f"localcluster: {error}")

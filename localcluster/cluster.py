@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -27,6 +26,7 @@ from localcluster import (
     processes,
     programs,
     services,
+    store,
 )
 from localcluster.errors import NotUp
 from localcluster.folders import PARTS, Place, cache, clusters
@@ -50,6 +50,11 @@ class Status:
     control_plane_only: bool
 
 
+def check(name: str = "demo") -> None:
+    """Raise RefusedError, with the way out, for the first thing that `up` would stumble over."""
+    preflight.check(Place(name))
+
+
 def up(
     name: str = "demo", load: Iterable[Path | str] = (), control_plane_only: bool = False
 ) -> Status:
@@ -59,8 +64,8 @@ def up(
     volumes too. `control_plane_only` gives an API that stores objects, with no node behind it.
     Raises ClusterError.
     """
+    check(name)
     place = Place(name)
-    preflight.check(place)
     archives = [Path(archive) for archive in load]
     with _one_at_a_time(place):
         known = status(name)
@@ -110,11 +115,10 @@ def status(name: str = "demo") -> Status:
 
 
 def load_images(name: str, archives: Iterable[Path | str]) -> None:
-    """Import OCI archives into a cluster that runs, side by side."""
+    """Import OCI archives into a cluster that runs."""
     place = Place(name)
-    with ThreadPoolExecutor() as pool:
-        for loading in [pool.submit(_load, place, Path(archive)) for archive in archives]:
-            loading.result()
+    for archive in archives:
+        _load(place, Path(archive))
 
 
 def run_inside(name: str, command: list[str]) -> int:
@@ -123,32 +127,30 @@ def run_inside(name: str, command: list[str]) -> int:
 
 
 def _start(place: Place, archives: list[Path], alone: bool) -> None:
+    for part in PARTS:
+        (place.folder / part).mkdir(parents=True, exist_ok=True, mode=0o711)
+    if not alone:
+        pause = place.folder / "pause.tar"
+        images.write_pause(programs.named("pause").path, pause)
+        store.fill(place.folder / "containerd/root", [pause, *archives])
     with step(f"cluster {place.name}: addresses, certificates, namespaces"):
         addresses = _prepare(place, alone)
         pid = processes.start(place)
         network.attach(addresses, place.tag, pid)
-    # Images come in from the first moment on, while the rest comes up.
-    with ThreadPoolExecutor() as pool:
-        loading = [] if alone else [pool.submit(_load, place, place.folder / "pause.tar")]
-        loading += [pool.submit(_load, place, archive) for archive in archives]
-        server = api.Api(place.folder / "pki", addresses)
-        with step(f"cluster {place.name}: API server, storage classes"):
-            _until(place, "kube-apiserver", server.ready)
-            _until(place, "kube-apiserver", lambda: objects.ensure(server))
-        if not alone:
-            with step(f"cluster {place.name}: node, storage driver"):
-                _until(place, "kube-controller-manager", lambda: api.accounts_ready(server))
-                ready = api.node_ready(place.name)
-                _until(place, "kubelet", lambda: ready(server))
-        for loaded in loading:
-            loaded.result()
+    server = api.Api(place.folder / "pki", addresses)
+    with step(f"cluster {place.name}: API server, storage classes"):
+        _until(place, "kube-apiserver", server.ready)
+        _until(place, "kube-apiserver", lambda: objects.ensure(server))
+    if not alone:
+        with step(f"cluster {place.name}: node, storage driver"):
+            _until(place, "kube-controller-manager", lambda: api.accounts_ready(server))
+            ready = api.node_ready(place.name)
+            _until(place, "kubelet", lambda: ready(server))
     written = json.loads(place.state.read_text())
     place.state.write_text(json.dumps({**written, "up": True}))
 
 
 def _prepare(place: Place, alone: bool) -> Network:
-    for part in PARTS:
-        (place.folder / part).mkdir(parents=True, exist_ok=True, mode=0o711)
     (place.folder / "pki").chmod(0o700)
     (place.folder / "kubelet/plugins_registry").mkdir(mode=0o750)
     addresses = _take_addresses(place, alone)
@@ -157,7 +159,6 @@ def _prepare(place: Place, alone: bool) -> Network:
     running = services.control_plane(addresses, alone)
     if not alone:
         running += services.node(addresses, place.name)
-        images.write_pause(programs.named("pause").path, place.folder / "pause.tar")
     plan = {
         "name": place.name,
         "tag": place.tag,

@@ -8,8 +8,10 @@ ClusterError
 
 from __future__ import annotations
 
+from setup.system import RefusedError
 
-class ClusterError(Exception):
+
+class ClusterError(RefusedError):
     """Base of all; its text is for the person at the terminal."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -63,8 +62,7 @@ class Place:
             written = json.loads(self.state.read_text())
         except FileNotFoundError:
             return ""
-        old = "kale" + hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
-        return str(written.get("tag", old))
+        return str(written["tag"])
 
     @property
     def state(self) -> Path:

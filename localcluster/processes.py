@@ -70,14 +70,13 @@ def command_inside(pid: int, command: list[str]) -> list[str]:
 def _of(place: Place) -> list[tuple[int, bool]]:
     """Number, and whether it is what stands around process 1: `unshare`, or before it `setsid`."""
     tag = place.tag
-    wanted = [["-m", _MODULE, str(place.folder), tag]]
-    wanted.append(["-m", _MODULE, str(place.folder)])
+    wanted = ["-m", _MODULE, str(place.folder), tag]
     found = []
     for entry in Path("/proc").iterdir():
         if tag and entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-                if words[-4:] in wanted or words[-3:] in wanted:
+                if words[-4:] == wanted:
                     found.append((int(entry.name), words[0] in ("setsid", "unshare")))
     return found
 

@@ -27,8 +27,7 @@ PROGRAMS = {
     "iptables": "iptables",
     "ip": "iproute2",
     "openssl": "openssl",
-    "gcc": "gcc",
-    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 """For a cluster and its images: a program (or file) and the package that brings it.

@@ -1,0 +1,142 @@
+"""Images unpacked once: a containerd's folder in the cache, linked into each new cluster.
+
+Unpacking takes most of a minute, linking seconds. Files of a committed snapshot and of the content
+store are never written again, so clusters may share them; the databases are copied.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localcluster.errors import NotUp
+from localcluster.folders import cache
+from setup.steps import step
+
+_KEPT = 2
+"""Stores that are kept: the newest, and one of another check-out's images."""
+
+_PATIENCE = 60.0
+
+_CONFIGURATION = """\
+version = 2
+root = "{root}"
+state = "{work}/state"
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+]
+
+[grpc]
+  address = "{work}/s"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{work}/opt"
+"""
+
+
+def fill(target: Path, archives: Iterable[Path]) -> None:
+    """Make `target` the root folder of a containerd that has the images of `archives`.
+
+    `target` must not be there yet. Raises NotUp when an archive cannot be unpacked.
+    """
+    with _locked():
+        store = _made(list(archives))
+        try:
+            _copy(store, target, "--link")
+        except subprocess.CalledProcessError:
+            # Another disk than the cache's.
+            shutil.rmtree(target, ignore_errors=True)
+            _copy(store, target, "--reflink=auto")
+    for database in store.rglob("io.containerd.*/*.db"):
+        own = target / database.relative_to(store)
+        own.unlink()
+        shutil.copy2(database, own)
+
+
+def _copy(store: Path, target: Path, how: str) -> None:
+    subprocess.run(["cp", "--archive", how, store, target], check=True, capture_output=True)
+
+
+def _made(archives: list[Path]) -> Path:
+    version = subprocess.run(["containerd", "--version"], capture_output=True, check=True).stdout
+    named = hashlib.sha256(version)
+    for identity in sorted(_identity(archive) for archive in archives):
+        named.update(identity)
+    store = _folder() / named.hexdigest()[:16]
+    if not store.exists():
+        partial = _folder() / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        (partial / "root").mkdir(mode=0o711)
+        _unpack(archives, partial)
+        (partial / "root").rename(store)
+        shutil.rmtree(partial)
+    os.utime(store)
+    for old in sorted(_folder().iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old)
+    return store
+
+
+def _unpack(archives: list[Path], partial: Path) -> None:
+    configuration = partial / "containerd.toml"
+    configuration.write_text(_CONFIGURATION.format(root=partial / "root", work=partial))
+    log = partial / "containerd.log"
+    with log.open("wb") as said:
+        # Its mounts are its own, and it ends with the one who started it.
+        daemon = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--"),
+                *("containerd", "--config", str(configuration)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "TMPDIR": str(partial)},
+        )
+    try:
+        client = ["ctr", f"--address={partial / 's'}", "--namespace=k8s.io"]
+        deadline = time.monotonic() + _PATIENCE
+        while subprocess.run([*client, "version"], capture_output=True).returncode:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise NotUp(f"containerd does not start: {log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        for archive in archives:
+            with step(f"image {archive.stem} unpacked"):
+                command = [*client, "images", "import", str(archive)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    raise NotUp(f"{archive} cannot be unpacked: {done.stderr.strip()}")
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def _identity(archive: Path) -> bytes:
+    """The archive's index: it holds the digests of all that is in it, and the image's name."""
+    with tarfile.open(archive) as content:
+        index = content.extractfile("index.json")
+        assert index is not None
+        return index.read()
+
+
+def _folder() -> Path:
+    return cache() / "unpacked"
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    for folder in (_folder(), cache() / "locks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (cache() / "locks/unpacked").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
