@@ -20,7 +20,7 @@ __all__ = ["KaleSpawner", "__version__", "setup"]
 
 def __getattr__(name: str) -> Any:
     if name == "KaleSpawner":
-        from kale_spawner.settings import check_when_hub_starts
+        from kale_spawner.hubstart import check_when_hub_starts
         from kale_spawner.spawner import KaleSpawner
 
         check_when_hub_starts()

@@ -2,9 +2,8 @@
 
     c.KaleImages.tag = "..."      c.KaleVolumes.max_size = "100Gi"      c.KaleGateway.mode = ...
 
-They are checked when the hub starts (`check_when_hub_starts`), since JupyterHub makes a
-spawner only when a user needs one. A mistake ends the hub with a message that begins with the
-trait's name.
+What is wrong with one of them by itself is found here; what only shows when they are seen
+together, and when all of it is looked at, is in `hubstart.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from typing import Any
 
 from traitlets import Dict, Enum, Integer, List, TraitError, Unicode, default, validate
-from traitlets.config import Application, Config, LoggingConfigurable
+from traitlets.config import LoggingConfigurable
 
 from kale_spawner.errors import SettingsInvalid
 from kale_spawner.model.images import (
@@ -24,7 +23,6 @@ from kale_spawner.model.images import (
     parse_settings,
 )
 from kale_spawner.model.limits import SYSTEM_FOLDERS
-from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.wire import KINDS, ServerKind
 
@@ -214,15 +212,6 @@ class KaleVolumes(LoggingConfigurable):
         """The allowed classes, the default first."""
         return tuple(dict.fromkeys([self.storage_class, *self.storage_classes]))
 
-    def check(self) -> None:
-        """Raise SettingsInvalid for what only shows when settings are seen together."""
-        if self.max_size and parse_size(self.max_size) < parse_size(self.min_size):
-            raise SettingsInvalid("KaleVolumes.max_size: it is smaller than KaleVolumes.min_size")
-        if not self.access_modes:
-            raise SettingsInvalid("KaleVolumes.access_modes: one at least is needed")
-        check_preset(WorkspacePreset(**self.workspace), "KaleVolumes.workspace")
-        check_preset(DataPreset(**self.data_volumes), "KaleVolumes.data_volumes")
-
 
 class KaleGateway(LoggingConfigurable):
     """The authenticating proxy in the pod."""
@@ -271,66 +260,6 @@ class KaleGateway(LoggingConfigurable):
             except TypeError as exc:
                 raise SettingsInvalid(f"KaleGateway.kinds[{name!r}]: {exc}") from exc
         return kinds
-
-
-def check_preset(preset: WorkspacePreset | DataPreset | None, trait: str) -> None:
-    """Raise SettingsInvalid where a preset's name cannot become a claim's for every user."""
-    volumes = preset.volumes if isinstance(preset, DataPreset) else [preset] if preset else []
-    for volume in volumes:
-        if volume.name is not None:
-            try:
-                expand(volume.name, "x" * 200, "y" * 200)
-            except ValueError as exc:
-                message = f"{trait}: the name {volume.name!r} gets too long for some users"
-                raise SettingsInvalid(message) from exc
-
-
-def check_settings(config: Config) -> None:
-    """Raise TraitError or SettingsInvalid, naming the trait, for anything wrong in `config`."""
-    for group in (KaleImages, KaleVolumes, KaleGateway):
-        for name in config.get(group.__name__, {}):
-            if name not in group.class_trait_names(config=True):
-                raise SettingsInvalid(f"{group.__name__}.{name}: there is no such setting")
-    images = KaleImages(config=config)
-    volumes = KaleVolumes(config=config)
-    gateway = KaleGateway(config=config)
-    kinds = gateway.all_kinds()
-    volumes.check()
-    for index, image in enumerate(images.entries()):
-        trait = f"KaleImages.images[{index}]"
-        if image.kind not in kinds:
-            known = ", ".join(sorted(kinds))
-            raise SettingsInvalid(f"{trait}.kind: {image.kind!r} is none of {known}")
-        check_preset(image.workspace, f"{trait}.workspace")
-        check_preset(image.data_volumes, f"{trait}.data_volumes")
-        if (image.gateway_mode or gateway.mode) != "none" and config.get("JupyterHub", {}).get(
-            "internal_ssl"
-        ):
-            raise SettingsInvalid(
-                "JupyterHub.internal_ssl: the gateway has no certificates; leave it off, "
-                "or set KaleGateway.mode to 'none'"
-            )
-
-
-def check_when_hub_starts() -> None:
-    """Have the settings checked by the hub that is loading this spawner, if one is.
-
-    JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
-    resolves `spawner_class` while it reads its configuration, which asks `kale_spawner` for the
-    class, and opens its database right after (trait `session_factory`): a wrong setting raises
-    there, which ends the hub with the message.
-    """
-    if not Application.initialized():
-        return
-    app = Application.instance()
-    if app.has_trait("session_factory") and app.has_trait("spawner_class"):
-        app.observe(_check_app, "session_factory")
-
-
-def _check_app(change: Any) -> None:
-    app = change.owner
-    if getattr(app.spawner_class, "checks_settings", False):
-        app.spawner_class.check_config(app.config)
 
 
 def _checked(model: Any, proposal: Proposal, trait: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from kubespawner.spawner import EventReflector, PodReflector
 from sqlalchemy import inspect
 from tornado import web
 from traitlets import Float, default
-from traitlets.config import Config
 
 from kale_spawner.errors import ChoiceInvalid, KaleError
 from kale_spawner.kube.objects import START_ANNOTATION, Objects
@@ -41,12 +40,7 @@ from kale_spawner.offers import (
     check_options,
     make_limits,
 )
-from kale_spawner.settings import (
-    KaleGateway,
-    KaleImages,
-    KaleVolumes,
-    check_settings,
-)
+from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.web import refused
 from kale_spawner.web.form import FormView, parse_form, render_form
 from kale_spawner.wire import (
@@ -89,16 +83,6 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         self.images = KaleImages(parent=self)
         self.volumes_settings = KaleVolumes(parent=self)
         self.gateway = KaleGateway(parent=self)
-
-    @classmethod
-    def check_config(cls, config: Config) -> None:
-        """Raise an error that names the trait when the configuration cannot work."""
-        check_settings(config)
-        groups = KaleImages(config=config), KaleVolumes(config=config), KaleGateway(config=config)
-        for section in ("KubeSpawner", "KaleSpawner"):
-            entries = config.get(section, {}).get("profile_list", [])
-            if isinstance(entries, list):
-                Offers(*groups, cls._get_initialized_profile_list(cls, entries)).profiles()
 
     # --- the page -----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from kale_spawner.errors import SettingsInvalid
+from kale_spawner.hubstart import check_settings
 from kale_spawner.spawner import KaleSpawner
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ OTHER = {**OWN, "id": "other"}
 
 
 def check(settings: dict[str, Any]) -> None:
-    KaleSpawner.check_config(Config(settings))
+    check_settings(Config(settings), KaleSpawner)
 
 
 @pytest.mark.parametrize(

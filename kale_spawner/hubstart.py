@@ -1,0 +1,94 @@
+"""What is done once, when a hub starts: wrong settings end it, with the trait's name.
+
+JupyterHub makes a spawner only when a user needs one. Without this, the first user would be
+told of the administrator's mistake.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets.config import Application, Config
+
+from kale_spawner.errors import SettingsInvalid
+from kale_spawner.model.images import DataPreset, WorkspacePreset
+from kale_spawner.model.names import expand
+from kale_spawner.model.quantity import parse_size
+from kale_spawner.offers import Offers
+from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
+
+
+def check_settings(config: Config, spawner_class: Any) -> None:
+    """Raise TraitError or SettingsInvalid, naming the trait, for anything wrong in `config`."""
+    for group in (KaleImages, KaleVolumes, KaleGateway):
+        for name in config.get(group.__name__, {}):
+            if name not in group.class_trait_names(config=True):
+                raise SettingsInvalid(f"{group.__name__}.{name}: there is no such setting")
+    images = KaleImages(config=config)
+    volumes = KaleVolumes(config=config)
+    gateway = KaleGateway(config=config)
+    _check_volumes(volumes)
+    _check_images(images, gateway, bool(config.get("JupyterHub", {}).get("internal_ssl")))
+    for section in ("KubeSpawner", "KaleSpawner"):
+        entries = config.get(section, {}).get("profile_list", [])
+        if isinstance(entries, list):
+            entries = spawner_class._get_initialized_profile_list(spawner_class, entries)
+            Offers(images, volumes, gateway, entries).profiles()
+
+
+def check_when_hub_starts() -> None:
+    """Have the settings checked by the hub that is loading this spawner, if one is.
+
+    JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
+    resolves `spawner_class` while it reads its configuration, which asks `kale_spawner` for the
+    class, and opens its database right after (trait `session_factory`): a wrong setting raises
+    there, which ends the hub with the message.
+    """
+    if not Application.initialized():
+        return
+    app = Application.instance()
+    if app.has_trait("session_factory") and app.has_trait("spawner_class"):
+        app.observe(_check_app, "session_factory")
+
+
+def _check_app(change: Any) -> None:
+    app = change.owner
+    if getattr(app.spawner_class, "checks_settings", False):
+        check_settings(app.config, app.spawner_class)
+
+
+def _check_volumes(volumes: KaleVolumes) -> None:
+    if volumes.max_size and parse_size(volumes.max_size) < parse_size(volumes.min_size):
+        raise SettingsInvalid("KaleVolumes.max_size: it is smaller than KaleVolumes.min_size")
+    if not volumes.access_modes:
+        raise SettingsInvalid("KaleVolumes.access_modes: one at least is needed")
+    _check_preset(WorkspacePreset(**volumes.workspace), "KaleVolumes.workspace")
+    _check_preset(DataPreset(**volumes.data_volumes), "KaleVolumes.data_volumes")
+
+
+def _check_images(images: KaleImages, gateway: KaleGateway, internal_ssl: bool) -> None:
+    kinds = gateway.all_kinds()
+    for index, image in enumerate(images.entries()):
+        trait = f"KaleImages.images[{index}]"
+        if image.kind not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise SettingsInvalid(f"{trait}.kind: {image.kind!r} is none of {known}")
+        _check_preset(image.workspace, f"{trait}.workspace")
+        _check_preset(image.data_volumes, f"{trait}.data_volumes")
+        if internal_ssl and (image.gateway_mode or gateway.mode) != "none":
+            raise SettingsInvalid(
+                "JupyterHub.internal_ssl: the gateway has no certificates; leave it off, "
+                "or set KaleGateway.mode to 'none'"
+            )
+
+
+def _check_preset(preset: WorkspacePreset | DataPreset | None, trait: str) -> None:
+    """Raise SettingsInvalid where a preset's name cannot become a claim's for every user."""
+    volumes = preset.volumes if isinstance(preset, DataPreset) else [preset] if preset else []
+    for volume in volumes:
+        if volume.name is not None:
+            try:
+                expand(volume.name, "x" * 200, "y" * 200)
+            except ValueError as exc:
+                message = f"{trait}: the name {volume.name!r} gets too long for some users"
+                raise SettingsInvalid(message) from exc
