@@ -14,6 +14,7 @@ runs in, leads to a Kubernetes; `make demo` uses this very file. Settings, by en
     KALE_HUB_CONNECT_IP    this machine's address as pods reach it (its host name)
     KALE_HUB_PORT          the port they reach it at              (81 above the users': 8081)
     KALE_HUB_STATE         folder of database and cookie secret   (the current one)
+    KALE_HUB_CLEANUP       1 to stop all servers with the hub     (they go on without it)
     KALE_HUB_PASSWORD      one password for everybody. Without it nobody can log in: set an
                            authenticator of your own instead of the one below.
 """
@@ -78,4 +79,4 @@ c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "jupyterhub_cookie_secret")
 c.ConfigurableHTTPProxy.pid_file = str(state / "jupyterhub-proxy.pid")
 # Servers go on while the hub is restarted; it finds them again.
-c.JupyterHub.cleanup_servers = False
+c.JupyterHub.cleanup_servers = env.get("KALE_HUB_CLEANUP") == "1"

@@ -48,17 +48,20 @@ def down() -> None:
     if not found or found.owns_cluster:
         with step("cluster down"):
             localcluster.down(NAME)
+    else:
+        print("Volumes of its users stay in your cluster: kubectl get pvc -l app=jupyterhub")
     print(f"Nothing is left running. Built programs and images stay in {localcluster.cache()}")
 
 
 def _given_cluster() -> dict[str, str]:
-    for name, meaning in OWN_CLUSTER_NEEDS.items():
-        if not os.environ.get(name):
-            raise RefusedError(
-                f"KUBECONFIG names a cluster, so {name} is needed too: {meaning} "
-                "(unset KUBECONFIG for a local cluster with images of its own)"
-            )
-    return {}
+    lacking = {name: why for name, why in OWN_CLUSTER_NEEDS.items() if not os.environ.get(name)}
+    if lacking:
+        raise RefusedError(
+            "KUBECONFIG names a cluster, so these are needed in the environment too "
+            "(or unset KUBECONFIG for a local cluster with images of its own):\n"
+            + "\n".join(f"  {name}  {why}" for name, why in lacking.items())
+        )
+    return {"KALE_HUB_CLEANUP": "1"}
 
 
 def _local_cluster() -> dict[str, str]:

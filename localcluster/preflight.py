@@ -39,6 +39,8 @@ def check(place: Place) -> None:
     if lacking:
         raise MachineUnfit(f"programs are missing: apt-get install {' '.join(sorted(lacking))}")
     _need_mount_point()
+    if not Path("/dev/kmsg").exists():
+        raise MachineUnfit("/dev/kmsg, which the kubelet reads, is missing: mknod /dev/kmsg c 1 11")
     need_disk(place.folder, _RUN_GIB)
     if not programs.built():
         need_disk(cache(), _BUILD_GIB)
