@@ -16,7 +16,7 @@ from setup.steps import step
 from setup.system import RefusedError, need_disk, need_port
 
 NAME = os.environ.get("DEMO", "demo")
-COLD_GIB = 12.0
+COLD_GIB = 16.0
 OWN_CLUSTER_NEEDS = {
     "KALE_IMAGES_REGISTRY": "the registry that the cluster pulls the images from",
     "KALE_IMAGES_TAG": "their tag",
