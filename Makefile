@@ -6,6 +6,7 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: bootstrap ## A hub on a local Kubernetes (or on KUBECONFIG's): prints its address and a log-in
+	@$(PYTHON) -m demo check
 	@$(PYTHON) -m setup demo
 	@$(BIN)/python -m demo up
 

@@ -1,4 +1,4 @@
-"""`python -m demo up|down`. Settings by environment: PORT, KUBECONFIG, DEMO (its name)."""
+"""`python -m demo check|up|down`. Settings by environment: PORT, KUBECONFIG, DEMO (its name)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import localcluster
 from demo import hub
 from images import ImageError
 from setup.steps import step
-from setup.system import RefusedError, need_disk, need_port
+from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
 
 NAME = os.environ.get("DEMO", "demo")
-COLD_GIB = 16.0
+COLD_GIB, RUN_GIB = 16.0, 4.0
+PORTS_ABOVE = (1, 81)
+"""The proxy's and the hub's own; see jupyterhub_config.py."""
 OWN_CLUSTER_NEEDS = {
     "KALE_IMAGES_REGISTRY": "the registry that the cluster pulls the images from",
     "KALE_IMAGES_TAG": "their tag",
@@ -25,14 +27,26 @@ OWN_CLUSTER_NEEDS = {
 }
 
 
+def check() -> None:
+    """Raise RefusedError for what stands in the way, before anything is done."""
+    running = hub.find(NAME)
+    if not (running and hub.alive(running)):
+        hub.end_proxy(NAME)
+        _port()
+    if not os.environ.get("KUBECONFIG"):
+        need_linux()
+        need_root("a local cluster")
+        need_disk(localcluster.cache(), RUN_GIB if localcluster.built() else COLD_GIB)
+
+
 def up() -> None:
+    check()
     running = hub.find(NAME)
     if running and hub.alive(running):
         _tell(running, "already running")
         return
     began = time.monotonic()
-    port = int(os.environ.get("PORT", "8000"))
-    need_port(port, "for example make demo PORT=8080")
+    port = _port()
     own = os.environ.get("KUBECONFIG")
     settings = _given_cluster() if own else _local_cluster()
     with step("hub"):
@@ -67,7 +81,6 @@ def _given_cluster() -> dict[str, str]:
 def _local_cluster() -> dict[str, str]:
     localcluster.check(NAME)
     if not localcluster.built():
-        need_disk(localcluster.cache(), COLD_GIB)
         print("The first run builds Kubernetes and the images: about 20 minutes on 2 cores.")
     elif outdated := images.outdated():
         print(f"To be built first: {', '.join(outdated)}; at most 10 minutes on 2 cores.")
@@ -83,17 +96,28 @@ def _local_cluster() -> dict[str, str]:
     } | images.settings()
 
 
+def _port() -> int:
+    return need_port(os.environ.get("PORT", "8000"), also=PORTS_ABOVE)
+
+
 def _tell(started: hub.Hub, state: str) -> None:
+    down = "make demo-down" if NAME == "demo" else f"make demo-down DEMO={NAME}"
     print(f"""
   The hub is {state}:  {started.url}
   Log in as  demo  (or any name; admin is the administrator)
   Password   {started.password}
 
-  'make demo-down' takes it all away. The hub's log: {hub.folder(NAME) / "hub.log"}""")
+  '{down}' takes it all away. The hub's log: {hub.folder(NAME) / "hub.log"}""")
 
 
 if __name__ == "__main__":
     try:
-        {"up": up, "down": down}[sys.argv[1]]()
+        if sys.argv[1] == "check":
+            check()
+        else:
+            with hub.one_at_a_time(NAME):
+                {"up": up, "down": down}[sys.argv[1]]()
     except (RefusedError, ImageError) as error:
         sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ndemo: stopped; 'make demo' goes on from here, 'make demo-down' takes it away")

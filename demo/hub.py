@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -11,9 +12,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from localcluster import cache
 from setup.python import ROOT, VENV
 from setup.system import RefusedError
 
@@ -38,6 +42,20 @@ def folder(name: str) -> Path:
     return Path(os.environ.get("KALE_STATE") or Path(base) / "kale-spawner") / "hubs" / name
 
 
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """A second `up` or `down` waits for the first; in the cache, as `down` leaves no folder."""
+    place = cache() / "locks"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / f"hub-{name}").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("  another make demo or demo-down is under way: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def find(name: str) -> Hub | None:
     """The hub that a former `start` made, dead or alive."""
     try:
@@ -55,7 +73,8 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
     home = folder(name)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
-    password = secrets.token_urlsafe(9)
+    former = find(name)
+    password = former.password if former else secrets.token_urlsafe(9)
     environment = os.environ | settings
     environment |= {
         "PATH": f"{VENV}/bin:{os.environ['PATH']}",
@@ -63,7 +82,7 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
         "KALE_HUB_PASSWORD": password,
         "KALE_HUB_STATE": str(home),
     }
-    with (home / "hub.log").open("w") as log:
+    with (home / "hub.log").open("a") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "jupyterhub_config.py")],
             cwd=home,
@@ -89,16 +108,20 @@ def stop(hub: Hub) -> None:
             time.sleep(0.1)
         if alive(hub):
             os.killpg(hub.pid, signal.SIGKILL)
-    _end_proxy(folder(hub.name) / "jupyterhub-proxy.pid")
+    end_proxy(hub.name)
     shutil.rmtree(folder(hub.name), ignore_errors=True)
 
 
-def _end_proxy(pid_file: Path) -> None:
-    """A hub that was killed leaves its proxy, which has a session of its own."""
+def end_proxy(name: str) -> None:
+    """A hub that was killed leaves its proxy, and with it the port taken."""
     try:
-        pid = int(pid_file.read_text())
+        pid = int((folder(name) / "jupyterhub-proxy.pid").read_text())
         if b"configurable-http-proxy" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
+            # A zombie's other threads may still hold the port.
+            limit = time.monotonic() + 5
+            while Path(f"/proc/{pid}").exists() and time.monotonic() < limit:
+                time.sleep(0.01)
     except (FileNotFoundError, ProcessLookupError):
         return
 

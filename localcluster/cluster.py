@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from localcluster import (
     api,
@@ -70,7 +71,8 @@ def up(
     with _one_at_a_time(place):
         known = status(name)
         if known.running and known.control_plane_only == control_plane_only:
-            load_images(name, archives)
+            there = _remembered(place)["images"]
+            load_images(name, (path for path in archives if store.identity(path) not in there))
             return known
         programs.build(programs.CONTROL_PLANE if control_plane_only else programs.ALL)
         _remove(place)
@@ -96,7 +98,7 @@ def status(name: str = "demo") -> Status:
     """How it is, now. Of a cluster that is not there, the addresses are empty."""
     place = Place(name)
     try:
-        written = json.loads(place.state.read_text())
+        written = _remembered(place)
     except FileNotFoundError:
         return Status(name, False, str(place.kubeconfig), "", "", "", False)
     addresses = Network(IPv4Network(written["block"]))
@@ -119,6 +121,7 @@ def load_images(name: str, archives: Iterable[Path | str]) -> None:
     place = Place(name)
     for archive in archives:
         _load(place, Path(archive))
+        _remember(place, images=[*_remembered(place)["images"], store.identity(Path(archive))])
 
 
 def run_inside(name: str, command: list[str]) -> int:
@@ -146,8 +149,8 @@ def _start(place: Place, archives: list[Path], alone: bool) -> None:
             _until(place, "kube-controller-manager", lambda: api.accounts_ready(server))
             ready = api.node_ready(place.name)
             _until(place, "kubelet", lambda: ready(server))
-    written = json.loads(place.state.read_text())
-    place.state.write_text(json.dumps({**written, "up": True}))
+    loaded = [] if alone else [store.identity(archive) for archive in archives]
+    _remember(place, up=True, images=loaded)
 
 
 def _prepare(place: Place, alone: bool) -> Network:
@@ -183,9 +186,19 @@ def _take_addresses(place: Place, alone: bool) -> Network:
             "block": str(addresses.block),
             "control_plane_only": alone,
             "up": False,
+            "images": [],
         }
         place.state.write_text(json.dumps(state))
     return addresses
+
+
+def _remembered(place: Place) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(place.state.read_text())
+    return content
+
+
+def _remember(place: Place, **news: Any) -> None:
+    place.state.write_text(json.dumps({**_remembered(place), **news}))
 
 
 def _remove(place: Place) -> None:

@@ -63,6 +63,14 @@ def fill(target: Path, archives: Iterable[Path]) -> None:
         shutil.copy2(database, own)
 
 
+def identity(archive: Path) -> str:
+    """A hash of the archive's index, which holds the digests of all in it and the image's name."""
+    with tarfile.open(archive) as content:
+        index = content.extractfile("index.json")
+        assert index is not None
+        return hashlib.sha256(index.read()).hexdigest()
+
+
 def _copy(store: Path, target: Path, how: str) -> None:
     subprocess.run(["cp", "--archive", how, store, target], check=True, capture_output=True)
 
@@ -70,8 +78,8 @@ def _copy(store: Path, target: Path, how: str) -> None:
 def _made(archives: list[Path]) -> Path:
     version = subprocess.run(["containerd", "--version"], capture_output=True, check=True).stdout
     named = hashlib.sha256(version)
-    for identity in sorted(_identity(archive) for archive in archives):
-        named.update(identity)
+    for known in sorted(identity(archive) for archive in archives):
+        named.update(known.encode())
     store = _folder() / named.hexdigest()[:16]
     if not store.exists():
         partial = _folder() / "partial"
@@ -119,14 +127,6 @@ def _unpack(archives: list[Path], partial: Path) -> None:
     finally:
         daemon.terminate()
         daemon.wait()
-
-
-def _identity(archive: Path) -> bytes:
-    """The archive's index: it holds the digests of all that is in it, and the image's name."""
-    with tarfile.open(archive) as content:
-        index = content.extractfile("index.json")
-        assert index is not None
-        return index.read()
 
 
 def _folder() -> Path:

@@ -109,13 +109,18 @@ def need_disk(folder: Path, gib: float) -> None:
         )
 
 
-def need_port(port: int, setting: str) -> None:
-    """`setting` is what the user types to choose another port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RefusedError(
-                f"port {port} of localhost is in use ({error.strerror}): choose another, {setting}"
-            ) from error
+def need_port(text: str, also: tuple[int, ...] = ()) -> int:
+    """The port that `text` names, free on localhost; so are those that lie `also` above it."""
+    way_out = "choose another, for example PORT=8080"
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535 - max(also, default=0)):
+        raise RefusedError(f"PORT={text} is no port that this can use: {way_out}")
+    for port in (int(text), *(int(text) + more for more in also)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise RefusedError(
+                    f"port {port} of localhost is in use ({error.strerror}): {way_out}"
+                ) from error
+    return int(text)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import urllib.request
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-from tests.browser.conftest import Demo
+from demo import hub
+from tests.browser.conftest import NAME, Demo, demo_command
 
 START = 120_000
 """Milliseconds for a server to start on a busy machine."""
@@ -188,3 +191,14 @@ def test_a_bad_body_is_answered_with_the_name_of_the_field(page: Page, demo: Dem
     with refused.value as answer:
         assert answer.code == 400
         assert "data_volumes.0.size" in answer.read().decode()
+
+
+def test_a_hub_that_was_killed_comes_back_as_it_was(page: Page, demo: Demo):
+    os.kill(hub.find(NAME).pid, signal.SIGKILL)
+    again = demo_command("up", PORT=demo.url.rpartition(":")[2])
+    assert again.returncode == 0, again.stdout
+    assert demo.password in again.stdout
+    assert "image" not in again.stdout, "the cluster has them already"
+    log_in(page, demo, "ada")
+    page.goto(f"{demo.url}/hub/spawn")
+    assert page.locator('input[name="profile"][value="jupyter-kale"]').is_checked()

@@ -14,9 +14,16 @@ def test_port_in_use_is_refused_with_the_way_out():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(system.RefusedError, match=rf"port {port} .* make demo PORT=8080"):
-            system.need_port(port, "for example make demo PORT=8080")
-    system.need_port(port, "")
+        for text, also in ((str(port), ()), (str(port - 7), (7,))):
+            with pytest.raises(system.RefusedError, match=rf"port {port} .* PORT=8080"):
+                system.need_port(text, also)
+    assert system.need_port(str(port)) == port
+
+
+@pytest.mark.parametrize("text", ["", "abc", "0", "-1", "65536", "65500", "8 000", "²"])
+def test_what_is_no_port_is_refused_with_the_way_out(text: str):
+    with pytest.raises(system.RefusedError, match="PORT=8080"):
+        system.need_port(text, also=(81,))
 
 
 def test_too_little_disk_is_refused_for_a_folder_that_is_not_there_yet(tmp_path: Path):
