@@ -5,7 +5,6 @@ Exits 0 after SIGTERM or SIGINT, 1 when nginx ends by itself, 2 when the environ
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -14,14 +13,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kale_spawner.gateway import nginx
-from kale_spawner.gateway.errors import GatewayError, HubUnavailable
+from kale_spawner.gateway.errors import GatewayError
 from kale_spawner.gateway.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from kale_spawner.gateway.hub import Hub
 
 log = logging.getLogger("gateway")
 
@@ -46,7 +41,12 @@ def _run(settings: Settings, folder: Path) -> int:
     door.setblocking(False)
     process = nginx.start(settings, folder)
     try:
-        return asyncio.run(_serve(settings, door, process))
+        if not settings.tls:
+            # The standard library imports it wherever it is, and works without: 4 MiB less.
+            sys.modules["ssl"] = None  # type: ignore[assignment]
+        from kale_spawner.gateway.running import run
+
+        return run(settings, door, process)
     finally:
         process.terminate()
         try:
@@ -56,68 +56,6 @@ def _run(settings: Settings, folder: Path) -> int:
             process.wait()
         if process.stderr is not None:
             process.stderr.close()
-
-
-async def _serve(settings: Settings, door: socket.socket, process: subprocess.Popen[bytes]) -> int:
-    from tornado.httpserver import HTTPServer
-
-    from kale_spawner.gateway.activity import Activity
-    from kale_spawner.gateway.app import make_app
-    from kale_spawner.gateway.cookies import CookieJar
-    from kale_spawner.gateway.decision import Door
-    from kale_spawner.gateway.handler import Gateway
-    from kale_spawner.gateway.hub import Hub
-    from kale_spawner.gateway.ready import AppWatch
-
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _settle, ended, 0)
-    loop.add_reader(os.pidfd_open(process.pid), _settle, ended, 1)
-    assert process.stderr is not None
-    os.set_blocking(process.stderr.fileno(), False)
-    loop.add_reader(process.stderr.fileno(), _copy_log, process.stderr.fileno())
-
-    jar = CookieJar(settings.client_id, settings.api_token, settings.host_prefix)
-    hub = Hub(settings)
-    watch = AppWatch(settings)
-    activity = Activity(settings, hub)
-    gateway = Gateway(settings, jar, hub, Door(settings, jar, hub), watch, activity)
-    HTTPServer(make_app(gateway)).add_socket(door)
-    watch.look()
-    tasks = [loop.create_task(activity.run()), loop.create_task(_learn_version(hub))]
-    code = await ended
-    for task in tasks:
-        task.cancel()
-    if code:
-        log.error("nginx ended by itself, status %s", process.poll())
-    return code
-
-
-def _settle(ended: asyncio.Future[int], code: int) -> None:
-    if not ended.done():
-        ended.set_result(code)
-
-
-def _copy_log(fd: int) -> None:
-    """nginx's error log goes to ours, without query strings."""
-    try:
-        data = os.read(fd, 65536)
-    except BlockingIOError:
-        return
-    if not data:
-        asyncio.get_running_loop().remove_reader(fd)
-    sys.stderr.buffer.write(nginx.redact(data))
-    sys.stderr.buffer.flush()
-
-
-async def _learn_version(hub: Hub) -> None:
-    for _ in range(60):
-        try:
-            await hub.learn_version()
-            return
-        except HubUnavailable:
-            await asyncio.sleep(2)
 
 
 if __name__ == "__main__":

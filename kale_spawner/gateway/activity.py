@@ -13,9 +13,8 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient, HTTPError
-
-from kale_spawner.gateway.errors import HubUnavailable
+from kale_spawner.gateway.errors import HubUnavailable, NoAnswer
+from kale_spawner.gateway.fetch import Fetcher
 from kale_spawner.gateway.hub import Hub
 from kale_spawner.gateway.settings import Settings
 
@@ -32,7 +31,7 @@ class Activity:
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
         self._hub = hub
-        self._http = AsyncHTTPClient()
+        self._http = Fetcher()
         self._last_request: datetime | None = None
         self._last_sent: datetime | None = None
         root = settings.prefix if settings.kind.prefix == "keep" else "/"
@@ -69,7 +68,7 @@ class Activity:
             return self._last_request
         try:
             return await (self._jupyter() if source == "jupyter" else self._code_server())
-        except (OSError, HTTPError, ValueError, KeyError, TypeError) as exc:
+        except (NoAnswer, ValueError, KeyError, TypeError) as exc:
             log.info("the app does not say when it was used: %s", type(exc).__name__)
             return None
 
@@ -87,5 +86,7 @@ class Activity:
         return datetime.fromtimestamp(heartbeat / 1000, UTC) if heartbeat else None
 
     async def _get(self, path: str) -> Any:
-        response = await self._http.fetch(self._app + path, request_timeout=10)
+        response = await self._http.fetch("GET", self._app + path)
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
         return json.loads(response.body)

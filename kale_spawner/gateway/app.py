@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tornado.web import Application
+from collections.abc import Mapping
 
 from kale_spawner.gateway import pages
 from kale_spawner.gateway.cookies import strip_token
@@ -10,13 +10,14 @@ from kale_spawner.gateway.decision import Decision, Request, Verdict
 from kale_spawner.gateway.errors import HubUnavailable
 from kale_spawner.gateway.handler import Gateway, Handler
 from kale_spawner.gateway.login import Callback, Logout, redirect_to_hub
+from kale_spawner.gateway.scgi import Answer
 from kale_spawner.wire import READY_WAIT_MAX
 
 
 class Auth(Handler):
     """auth_request: 200 with what to pass on, or 403. Never a redirect, never a page."""
 
-    async def get(self) -> None:
+    async def respond(self) -> None:
         gateway = self.gateway
         if not gateway.watch.started:
             self.set_status(403)
@@ -38,7 +39,7 @@ class Auth(Handler):
 class Deny(Handler):
     """The same decision again, put into words."""
 
-    async def get(self) -> None:
+    async def respond(self) -> None:
         gateway, asked = self.gateway, self.asked
         if not gateway.watch.started:
             self.answer(pages.STARTING)
@@ -75,7 +76,7 @@ class Deny(Handler):
 class Down(Handler):
     """nginx could not get an answer from the app for a request that was allowed."""
 
-    def get(self) -> None:
+    async def respond(self) -> None:
         self.gateway.watch.look()
         self.answer(pages.DOWN)
 
@@ -83,9 +84,9 @@ class Down(Handler):
 class Ready(Handler):
     """204 once the app answers, else 503; needs no credentials and tells nothing else."""
 
-    async def get(self) -> None:
+    async def respond(self) -> None:
         try:
-            seconds = float(self.get_query_argument("wait", "0"))
+            seconds = float(self.argument("wait") or "0")
         except ValueError:
             seconds = 0.0
         seconds = min(seconds, READY_WAIT_MAX) if seconds > 0 else 0.0
@@ -102,17 +103,20 @@ def shows_token(asked: Request, decision: Decision) -> bool:
     return bool(decision.url_token) and asked.navigation and page
 
 
-def make_app(gateway: Gateway) -> Application:
-    shared = {"gateway": gateway}
-    routes = {
-        "/auth": Auth,
-        "/deny": Deny,
-        "/down": Down,
-        "/ready": Ready,
-        "/oauth_callback": Callback,
-        "/logout": Logout,
-    }
-    return Application(
-        [(path, handler, shared) for path, handler in routes.items()],
-        log_function=lambda handler: None,
-    )
+_FOR_NGINX: Mapping[str, type[Handler]] = {"auth": Auth, "deny": Deny, "down": Down}
+_FOR_BROWSERS: Mapping[str, type[Handler]] = {
+    "ready": Ready,
+    "oauth_callback": Callback,
+    "logout": Logout,
+}
+
+
+async def answer(gateway: Gateway, question: Mapping[str, str]) -> Answer:
+    """`question` is what nginx.py has nginx say; header names in it are those of HTTP."""
+    ask, method = question["ask"], question["method"]
+    asked = Request(method, question["uri"], question.get("upgrade", ""), question)
+    if handler := _FOR_NGINX.get(ask):
+        return await handler(gateway, asked).run()
+    if method not in ("GET", "HEAD"):
+        return Answer(405, (("Allow", "GET, HEAD"),))
+    return await _FOR_BROWSERS[ask](gateway, asked).run()

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── SettingsInvalid   the environment is wrong: the process does not start
+├── NoAnswer          a request of the gateway's own was not answered at all
 ├── HubUnavailable    the hub gave no answer, or none that can be trusted: nobody gets in
 └── LoginFailed       an OAuth exchange cannot be completed; the message is safe to show
 """
@@ -15,6 +16,10 @@ class GatewayError(Exception):
 
 class SettingsInvalid(GatewayError):
     """Names the environment variable and what is wrong with it."""
+
+
+class NoAnswer(GatewayError):
+    """The message says what happened to the connection."""
 
 
 class HubUnavailable(GatewayError):

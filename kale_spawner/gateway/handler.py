@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http.cookies import SimpleCookie
 from typing import Any
-
-from tornado.web import RequestHandler
+from urllib.parse import parse_qsl
 
 from kale_spawner.gateway import pages
 from kale_spawner.gateway.activity import Activity
-from kale_spawner.gateway.cookies import COOKIE_DAYS, CookieJar, parse_cookies
+from kale_spawner.gateway.cookies import COOKIE_SECONDS, CookieJar, parse_cookies
 from kale_spawner.gateway.decision import Door, Request
-from kale_spawner.gateway.errors import HubUnavailable
 from kale_spawner.gateway.hub import Hub
 from kale_spawner.gateway.ready import AppWatch
+from kale_spawner.gateway.scgi import Answer
 from kale_spawner.gateway.settings import Settings
 
 _LONGEST_NEXT = 2000
 _TIMES = ("max_age", "expires", "expires_days")
+"""What JupyterHub's cookie options may say, and these cookies decide for themselves."""
 
 
 @dataclass(frozen=True)
@@ -32,50 +33,46 @@ class Gateway:
     activity: Activity
 
 
-class Handler(RequestHandler):
-    """Base of all: headers, pages, cookies."""
+class Handler:
+    """Answers one question; `respond` is what a subclass has to say."""
 
-    gateway: Gateway
-
-    def initialize(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, asked: Request) -> None:
         self.gateway = gateway
+        self.asked = asked
+        self._status = 200
+        self._headers = [
+            ("Cache-Control", "no-store"),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self._body = ""
 
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("X-Content-Type-Options", "nosniff")
+    async def respond(self) -> None:
+        raise NotImplementedError
 
-    def compute_etag(self) -> None:
-        return None
-
-    def finish(self, chunk: Any = None) -> Any:
+    async def run(self) -> Answer:
+        await self.respond()
         if version := self.gateway.hub.version:
             self.set_header("X-JupyterHub-Version", version)
-        return super().finish(chunk)
+        return Answer(self._status, tuple(self._headers), self._body)
 
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Nothing of the request is logged: it carries credentials."""
-        if not isinstance(value, HubUnavailable):
-            super().log_exception(typ, value, tb)
+    def set_status(self, status: int) -> None:
+        self._status = status
 
-    def _request_summary(self) -> str:
-        return self.request.path
+    def set_header(self, name: str, value: str) -> None:
+        self._headers.append((name, value))
+
+    def redirect(self, address: str, status: int = 302) -> None:
+        self.set_status(status)
+        self.set_header("Location", address)
+
+    def argument(self, name: str) -> str:
+        """The last of that name in the query, or ""."""
+        return dict(parse_qsl(self.asked.query)).get(name, "").strip()
 
     @property
     def cookie_header(self) -> str:
-        return self.request.headers.get("Cookie", "")
-
-    @property
-    def asked(self) -> Request:
-        """The request as it came to nginx."""
-        headers = self.request.headers
-        return Request(
-            headers["X-Original-Method"],
-            headers["X-Original-URI"],
-            headers.get("X-Original-Upgrade", ""),
-            headers,
-        )
+        return self.asked.headers.get("Cookie", "")
 
     def answer(self, page: pages.Page) -> None:
         """As a page for who looks at it, else as JSON."""
@@ -88,28 +85,30 @@ class Handler(RequestHandler):
             settings = self.gateway.settings
             self.set_header("Content-Security-Policy", pages.CONTENT_SECURITY_POLICY)
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(pages.html(page, f"{settings.hub_host}{settings.hub_prefix}home"))
+            self._body = pages.html(page, f"{settings.hub_host}{settings.hub_prefix}home")
         else:
             self.set_header("Content-Type", "application/json")
-            self.finish(pages.as_json(page))
+            self._body = pages.as_json(page)
 
     def own_cookie(self, name: str, value: str, max_age: int) -> None:
         """Set a signed cookie of this server; `max_age` 0 removes it."""
         settings = self.gateway.settings
-        kwargs: dict[str, Any] = {
+        options: dict[str, Any] = {
             "httponly": True,
             "samesite": "Lax",
             "secure": settings.host_prefix or self._is_https(),
-            **{key: value for key, value in settings.cookie_options.items() if key not in _TIMES},
+            **{key.lower(): value for key, value in settings.cookie_options.items()},
             "path": "/" if settings.host_prefix else settings.prefix,
+            "max-age": max_age,
         }
-        if max_age:
-            self.set_cookie(name, self.gateway.jar.sign(name, value), **kwargs, max_age=max_age)
-        else:
-            self.clear_cookie(name, **kwargs)
+        cookie: SimpleCookie = SimpleCookie({name: self.gateway.jar.sign(name, value)})
+        for key, option in options.items():
+            if key not in _TIMES:
+                cookie[name][key] = option
+        self.set_header("Set-Cookie", cookie[name].OutputString())
 
     def log_in(self, token: str) -> None:
-        self.own_cookie(self.gateway.jar.name, token, int(COOKIE_DAYS * 86400))
+        self.own_cookie(self.gateway.jar.name, token, COOKIE_SECONDS)
 
     def forget_states(self) -> None:
         for name, _ in list(parse_cookies(self.cookie_header)):
@@ -120,7 +119,7 @@ class Handler(RequestHandler):
         """What the browser sees: the outermost proxy's word, or the hub's configuration."""
         if self.gateway.settings.public_url.startswith("https:"):
             return True
-        proto = self.request.headers.get("X-Forwarded-Proto", "")
+        proto = self.asked.headers.get("X-Forwarded-Proto", "")
         return proto.split(",")[0].strip().lower() == "https"
 
     def own_address(self, uri: str) -> str:

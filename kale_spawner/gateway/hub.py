@@ -16,9 +16,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-
-from kale_spawner.gateway.errors import HubUnavailable, LoginFailed
+from kale_spawner.gateway.errors import HubUnavailable, LoginFailed, NoAnswer
+from kale_spawner.gateway.fetch import Fetcher, Response
 from kale_spawner.gateway.settings import Settings
 
 _CACHE_SIZE = 512
@@ -34,7 +33,7 @@ class Hub:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http = AsyncHTTPClient()
+        self._http = Fetcher()
         self._cache: OrderedDict[str, tuple[float, User | None]] = OrderedDict()
         self._down_until = 0.0
         self.version = ""
@@ -56,12 +55,12 @@ class Hub:
         if time.monotonic() < until:
             return user
         response = await self._ask("GET", "/user", {"Authorization": f"token {token}"})
-        if response.code in (401, 403):
+        if response.status in (401, 403):
             user = None
-        elif response.code == 200:
+        elif response.status == 200:
             user = _json_object(response)
         else:
-            raise HubUnavailable(f"the hub answered {response.code} about a token")
+            raise HubUnavailable(f"the hub answered {response.status} about a token")
         self._cache[key] = (time.monotonic() + self._settings.token_seconds, user)
         self._cache.move_to_end(key)
         while len(self._cache) > _CACHE_SIZE:
@@ -82,9 +81,9 @@ class Hub:
         )
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         response = await self._ask("POST", "/oauth2/token", headers, body)
-        if response.code >= 500:
-            raise HubUnavailable(f"the hub answered {response.code} to an OAuth code")
-        if response.code != 200:
+        if response.status >= 500:
+            raise HubUnavailable(f"the hub answered {response.status} to an OAuth code")
+        if response.status != 200:
             raise LoginFailed("The hub did not accept this log-in. Please try again.", 403)
         token = _json_object(response).get("access_token")
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
@@ -101,12 +100,12 @@ class Hub:
         }
         url = self._settings.activity_url
         response = await self._fetch("POST", url, headers, json.dumps(body))
-        if response.code >= 400:
-            raise HubUnavailable(f"the hub answered {response.code} to an activity report")
+        if response.status >= 400:
+            raise HubUnavailable(f"the hub answered {response.status} to an activity report")
 
     async def _ask(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None
-    ) -> HTTPResponse:
+    ) -> Response:
         if time.monotonic() < self._down_until:
             raise HubUnavailable("the hub gave no answer a moment ago")
         try:
@@ -117,23 +116,13 @@ class Hub:
 
     async def _fetch(
         self, method: str, url: str, headers: dict[str, str] | None, body: str | None
-    ) -> HTTPResponse:
-        request = HTTPRequest(
-            url,
-            method,
-            headers=headers,
-            body=body,
-            connect_timeout=5,
-            request_timeout=15,
-            follow_redirects=False,
-            decompress_response=False,
-        )
+    ) -> Response:
         try:
-            response = await self._http.fetch(request, raise_error=False)
-        except OSError as exc:
+            response = await self._http.fetch(method, url, headers, body)
+        except NoAnswer as exc:
             raise HubUnavailable(f"the hub cannot be reached: {exc}") from exc
-        if response.code == 599 or response.code >= 502:
-            raise HubUnavailable(f"the hub cannot be reached: {response.code} {response.reason}")
+        if response.status >= 502:
+            raise HubUnavailable(f"the hub cannot be reached: it answered {response.status}")
         self.version = response.headers.get("X-JupyterHub-Version", self.version)
         return response
 
@@ -156,7 +145,7 @@ def _containing(scope: str) -> set[str]:
     return names
 
 
-def _json_object(response: HTTPResponse) -> dict[str, Any]:
+def _json_object(response: Response) -> dict[str, Any]:
     try:
         data = json.loads(response.body)
     except ValueError:

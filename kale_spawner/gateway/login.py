@@ -43,10 +43,10 @@ def redirect_to_hub(handler: Handler, asked: Request) -> None:
 class Callback(Handler):
     """The hub sends the browser back here with a code."""
 
-    async def get(self) -> None:
+    async def respond(self) -> None:
         try:
             next_url, verifier = self._state()
-            code = self.get_query_argument("code", "")
+            code = self.argument("code")
             if not code:
                 raise LoginFailed("The hub did not give a code. Please try again.")
             token = await self.gateway.hub.token_for_code(code, verifier)
@@ -66,12 +66,12 @@ class Callback(Handler):
     def _state(self) -> tuple[str, str]:
         """(next URL, PKCE verifier) of the log-in that this browser began."""
         jar = self.gateway.jar
-        state = self.get_query_argument("state", "")
-        raw = jar.read(self.cookie_header, jar.state_name(state), STATE_SECONDS / 86400)
+        state = self.argument("state")
+        raw = jar.read(self.cookie_header, jar.state_name(state), STATE_SECONDS)
         kept, verifier, next_url = json.loads(raw) if raw else ("", "", "")
         if not state or not secrets.compare_digest(state.encode(), kept.encode()):
             raise LoginFailed("This log-in was not begun in this browser. Please try again.", 403)
-        if self.get_query_argument("error", ""):
+        if self.argument("error"):
             raise LoginFailed("The hub refused this log-in.", 403)
         return next_url, verifier
 
@@ -79,7 +79,7 @@ class Callback(Handler):
 class Logout(Handler):
     """Forget this browser here, and let the hub do the rest."""
 
-    def get(self) -> None:
+    async def respond(self) -> None:
         settings = self.gateway.settings
         self.own_cookie(self.gateway.jar.name, "", 0)
         self.forget_states()

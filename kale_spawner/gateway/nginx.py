@@ -14,7 +14,19 @@ from kale_spawner.gateway.settings import Settings
 from kale_spawner.wire import READY_PATH
 
 _TEMPLATE = Path(__file__).with_name("nginx.conf.template")
-
+_HEADERS = (
+    "Accept",
+    "Authorization",
+    "Cookie",
+    "Host",
+    "Origin",
+    "Referer",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "X-Forwarded-Proto",
+    "X-Requested-With",
+)
+"""All that decision.py, handler.py and login.py look at."""
 
 _PLACE = re.compile(r"@\{([a-z_]+)\}")
 _QUERY = re.compile(rb"\?[^\s\"]*")
@@ -47,6 +59,7 @@ def render(settings: Settings, folder: Path) -> str:
         "app_root": "/" if strip else prefix,
         "prefix_headers": _prefix_headers(settings) if strip else "",
         "rewrites": _stripped_rewrites(prefix) if strip else _kept_rewrites(prefix),
+        "question": _question(folder),
         "cache": _cache(settings.decision_seconds),
     }
     return _PLACE.sub(lambda match: values[match[1]], _TEMPLATE.read_text())
@@ -106,13 +119,28 @@ def _kept_rewrites(prefix: str) -> str:
     )
 
 
+def _question(folder: Path) -> str:
+    """What the deciding process is told, about the request as the browser sent it.
+
+    Only what is listed here: it can neither confuse nor be given more.
+    """
+    told = {
+        "method": "$request_method",
+        "uri": "$request_uri",
+        "upgrade": "$kale_upgrade",
+        **{name: f"$http_{name.lower().replace('-', '_')}" for name in _HEADERS},
+    }
+    lines = [f"scgi_param {name} {value};" for name, value in told.items()]
+    return "\n            ".join([*lines, f"scgi_pass unix:{folder}/decide.sock;"])
+
+
 def _cache(seconds: int) -> str:
     if not seconds:
         return ""
     return (
-        f"proxy_cache decisions;\n            proxy_cache_valid 200 {seconds}s;\n"
-        "            proxy_buffering on;\n            proxy_ignore_headers Cache-Control;\n"
-        "            proxy_cache_key $kale_asker;\n"
-        "            proxy_cache_bypass $kale_uncached;\n"
-        "            proxy_no_cache $kale_uncached;"
+        f"scgi_cache decisions;\n            scgi_cache_valid 200 {seconds}s;\n"
+        "            scgi_buffering on;\n            scgi_ignore_headers Cache-Control;\n"
+        "            scgi_cache_key $kale_asker;\n"
+        "            scgi_cache_bypass $kale_uncached;\n"
+        "            scgi_no_cache $kale_uncached;"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-
+from kale_spawner.gateway.errors import NoAnswer
+from kale_spawner.gateway.fetch import Fetcher
 from kale_spawner.gateway.settings import Settings
 
 _PAUSE = 0.05
@@ -22,7 +22,7 @@ class AppWatch:
         kind = settings.kind
         root = settings.prefix.rstrip("/") if kind.prefix == "keep" else ""
         self._url = f"http://127.0.0.1:{kind.port}{root}{kind.ready_path}"
-        self._http = AsyncHTTPClient()
+        self._http = Fetcher()
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.started = False
@@ -48,16 +48,13 @@ class AppWatch:
         return self.alive
 
     async def _ask(self) -> None:
-        request = HTTPRequest(
-            self._url, connect_timeout=2, request_timeout=10, follow_redirects=False
-        )
         while True:
             try:
-                response = await self._http.fetch(request, raise_error=False)
-            except OSError:
+                response = await self._http.fetch("GET", self._url)
+            except NoAnswer:
                 pass
             else:
-                if response.code < 500:
+                if response.status < 500:
                     self.started = True
                     self._answered.set()
                     return

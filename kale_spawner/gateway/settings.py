@@ -56,6 +56,11 @@ class Settings:
         return unquote_to_bytes(self.prefix).decode("utf-8")
 
     @property
+    def tls(self) -> bool:
+        """Whether the hub is spoken to by TLS."""
+        return any(urlsplit(url).scheme == "https" for url in (self.api_url, self.activity_url))
+
+    @property
     def login_url(self) -> str:
         return f"{self.hub_host}{self.hub_prefix}api/oauth2/authorize"
 
