@@ -75,6 +75,11 @@ def _check_images(images: KaleImages, gateway: KaleGateway, internal_ssl: bool) 
             raise SettingsInvalid(f"{trait}.kind: {image.kind!r} is none of {known}")
         _check_preset(image.workspace, f"{trait}.workspace")
         _check_preset(image.data_volumes, f"{trait}.data_volumes")
+        if (image.gateway_mode or gateway.mode) != "none" and not gateway.image:
+            raise SettingsInvalid(
+                "KaleGateway.image: it is empty; name the image built from images/gateway, "
+                "or set KaleGateway.mode to 'none'"
+            )
         if internal_ssl and (image.gateway_mode or gateway.mode) != "none":
             raise SettingsInvalid(
                 "JupyterHub.internal_ssl: the gateway has no certificates; leave it off, "

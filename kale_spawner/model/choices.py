@@ -187,12 +187,26 @@ def _path(location: tuple[int | str, ...]) -> str:
     )
 
 
+_SHAPES = {
+    "dict_type": "a JSON object",
+    "model_type": "a JSON object",
+    "list_type": "a JSON list",
+    "string_type": "text, in quotes",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+
 def _words(error: Any) -> str:
     kind = error["type"]
     if kind == "extra_forbidden":
         return "there is no such field"
     if kind == "value_error":
         return str(error["ctx"]["error"])
+    if kind in _SHAPES:
+        return f"write it as {_SHAPES[kind]}"
+    if kind == "too_long":
+        return f"{error['ctx']['actual_length']} are too many; at most {error['ctx']['max_length']}"
     if kind == "literal_error":
         return f"use one of {error['ctx']['expected']}".replace(" or ", ", ")
     return str(error["msg"])[:1].lower() + str(error["msg"])[1:]

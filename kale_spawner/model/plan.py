@@ -21,6 +21,8 @@ DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
 
+_INSTEAD = 'choose one that you have, or a new one (source "new")'
+
 
 @dataclass(frozen=True)
 class NewClaim:
@@ -117,6 +119,11 @@ class _Planner:
             storage_class=asked.storage_class or same.storage_class,
             access_mode=asked.access_mode or same.access_mode,
         )
+        home = preset.mount or HOME
+        if rules.is_under(home, merged.mount or home):
+            self.error(
+                "workspace.mount", f"this would hide the home folder {home}; use it, or one inside"
+            )
         if source == "none":
             self._none(asked, merged)
         else:
@@ -211,7 +218,7 @@ class _Planner:
         if claim is not None:
             self._existing(field, volume, claim, sized)
         elif volume.source == "existing":
-            self.error(f"{field}.name", f'you have no volume "{volume.name}"')
+            self.error(f"{field}.name", f'you have no volume "{volume.name}"; {_INSTEAD}')
             return
         else:
             self._new(field, volume)

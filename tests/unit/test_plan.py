@@ -91,6 +91,7 @@ def test_no_workspace_is_a_folder_with_a_limit() -> None:
         ({"workspace": {"mount": "/etc"}}, "workspace.mount", "system"),
         ({"workspace": {"mount": "/usr/local/lib"}}, "workspace.mount", "system"),
         ({"workspace": {"mount": "/shared"}}, "workspace.mount", "hub mounts"),
+        ({"workspace": {"mount": "/home"}}, "workspace.mount", "hide the home folder"),
         ({"data_volumes": [{}]}, "data_volumes.0.mount", "where"),
         ({"data_volumes": [{"mount": "/home"}]}, "data_volumes.0.mount", "hide the workspace"),
         ({"data_volumes": [{"mount": "/home/jovyan"}]}, "data_volumes.0.mount", "taken by"),
