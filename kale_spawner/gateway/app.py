@@ -33,6 +33,7 @@ class Auth(Handler):
         gateway.activity.saw_request()
         self.set_header("X-Kale-Cookie", decision.cookie)
         self.set_header("X-Kale-Authorization", decision.authorization)
+        self.set_header("X-Kale-XSRF", decision.xsrf)
         self.set_header("X-Kale-Query", f"?{decision.query}" if decision.query else "")
 
 

@@ -95,6 +95,15 @@ def strip_cookies(header: str) -> str:
     return "; ".join(kept)
 
 
+def with_xsrf(header: str, xsrf: str) -> str:
+    """The Cookie header with this one `_xsrf`; unchanged where `xsrf` is empty."""
+    if not xsrf:
+        return header
+    parts = (part.strip() for part in header.split(";"))
+    kept = [p for p in parts if p and p.partition("=")[0].strip() != "_xsrf"]
+    return "; ".join([*kept, f"_xsrf={xsrf}"])
+
+
 def token_in_query(query: str) -> str:
     """The value of the last `token` argument, or ""."""
     values = [value for name, value in parse_qsl(query) if name == "token"]

@@ -5,6 +5,7 @@ One `decide` for everything: pages, XHR, event streams, WebSockets, uploads.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from kale_spawner.gateway.cookies import (
     strip_cookies,
     strip_token,
     token_in_query,
+    with_xsrf,
 )
 from kale_spawner.gateway.hub import User, granted
 from kale_spawner.gateway.settings import Settings
@@ -57,6 +59,9 @@ class Request:
         return "text/html" in accept or accept.strip() == "*/*"
 
 
+_XSRF = os.urandom(16).hex()
+
+
 class Verdict(Enum):
     ALLOW = "allow"
     STARTING = "the app has not answered yet"
@@ -70,6 +75,8 @@ class Decision:
     """cookie, authorization, query: what the app is to see in place of what was sent.
 
     url_token: the token that let the request in, where it came in the URL.
+    xsrf: a token proves what Jupyter's XSRF check asks for; so the app sees this in header and
+        cookie. Empty: what was sent.
     """
 
     verdict: Verdict
@@ -78,6 +85,7 @@ class Decision:
     authorization: str = ""
     query: str = ""
     url_token: str = ""
+    xsrf: str = ""
 
 
 class TokenChecker(Protocol):
@@ -116,13 +124,15 @@ class Door:
         if by_cookie and self._foreign(request):
             return Decision(Verdict.CROSS_SITE, user)
         is_header = not by_cookie and not url_token
+        xsrf = "" if by_cookie or self._settings.kind.activity != "jupyter" else _XSRF
         return Decision(
             Verdict.ALLOW,
             user,
-            strip_cookies(cookie),
+            with_xsrf(strip_cookies(cookie), xsrf),
             "" if is_header else await self._authorization(request, session),
             strip_token(request.query, "" if by_cookie else url_token),
             "" if by_cookie else url_token,
+            xsrf,
         )
 
     def _url_token(self, request: Request) -> str:

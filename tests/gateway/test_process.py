@@ -7,17 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from kale_spawner.gateway.nginx import redact, render
 from kale_spawner.gateway.settings import SettingsInvalid, read_settings
 from kale_spawner.wire import KIND_ENV, READY_PATH, ServerKind
 from tests.gateway.conftest import Browser, RealHub, Server, StartGateway, backend, open_socket
-from tests.gateway.processes import family, free_port, listening, pss_kib, until
+from tests.gateway.processes import family, free_port, listening, pss_kib, running, until
 
 JSON = {"Accept": "application/json"}
 HTML = {"Accept": "text/html"}
@@ -96,6 +104,58 @@ def test_without_the_hub_nobody_gets_in(
                 assert made == 503
         back = requests.get(f"{gateway.url}oauth_callback?code=a&state=b", timeout=10)
         assert back.status_code == 403
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """(certificate, key) for 127.0.0.1; it is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hub")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    (folder / "hub.crt").write_bytes(made.public_bytes(Encoding.PEM))
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "hub.key").write_bytes(secret)
+    return folder / "hub.crt", folder / "hub.key"
+
+
+@pytest.fixture
+def tls_hub(hub: RealHub, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(address, certificate) of the hub behind TLS."""
+    port, (certificate, key) = free_port(), _certificate(tmp_path)
+    conf = tmp_path / "tls.conf"
+    conf.write_text(
+        f"daemon off; master_process off; pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; server {{ listen 127.0.0.1:{port} ssl;\n"
+        f"ssl_certificate {certificate}; ssl_certificate_key {key};\n"
+        f"location / {{ proxy_pass {hub.url}; }} }} }}\n"
+    )
+    argv = ["/usr/sbin/nginx", "-e", "stderr", "-p", str(tmp_path), "-c", str(conf)]
+    with running(argv, {}, tmp_path / "tls.log"):
+        until(lambda: listening(port), "the hub listens with TLS")
+        yield f"https://127.0.0.1:{port}", certificate
+
+
+def test_a_hub_behind_tls_is_asked_and_its_certificate_checked(
+    start_gateway: StartGateway, lab: Server, owner_token: str, tls_hub: tuple[str, Path]
+) -> None:
+    url, certificate = tls_hub
+    headers = JSON | {"Authorization": f"token {owner_token}"}
+    env = {"JUPYTERHUB_API_URL": f"{url}/hub/api"}
+    for trusted, status in ({"SSL_CERT_FILE": str(certificate)}, 200), ({}, 503):
+        with start_gateway({"port": lab.app_port}, **env, **trusted) as gateway:
+            requests.get(f"{gateway.url}{READY_PATH}?wait=20", timeout=30)
+            answer = requests.get(f"{gateway.url}x", headers=headers, timeout=10)
+            assert answer.status_code == status
+            stranger = requests.get(f"{gateway.url}x", headers=JSON, timeout=10)
+            assert stranger.status_code == 401
 
 
 def test_tokens_in_the_address_where_they_are_allowed(
