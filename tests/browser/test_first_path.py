@@ -28,6 +28,20 @@ def log_in(page: Page, demo: Demo, name: str) -> None:
     page.wait_for_url(re.compile("/hub/(home|spawn)"), wait_until="commit")
 
 
+def by_token(page: Page, demo: Demo, path: str, body: object) -> urllib.request.Request:
+    """A POST as a script of the user's makes it, with a new API token and no cookie."""
+    page.goto(f"{demo.url}/hub/token")
+    page.get_by_role("button", name=re.compile("Request new API token")).click()
+    shown = page.locator("#token-result")
+    expect(shown).to_have_text(re.compile(r"\S{20,}"))
+    return urllib.request.Request(
+        f"{demo.url}{path}",
+        method="POST",
+        headers={"Authorization": f"token {shown.inner_text().strip()}"},
+        data=json.dumps(body).encode(),
+    )
+
+
 def choose(page: Page, demo: Demo, profile: str) -> None:
     page.goto(f"{demo.url}/hub/spawn")
     page.locator(f'input[name="profile"][value="{profile}"]').check()
@@ -162,6 +176,9 @@ def test_jupyterlab_then_vs_code_on_the_same_files(page: Page, demo: Demo):
     expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=START)
     assert contents(page, "ada", "from-code.txt").strip() == "kale"
     assert contents(page, "ada", "measurements/one.txt") == "1"
+    request = by_token(page, demo, "/user/ada/api/contents", {"type": "directory"})
+    with urllib.request.urlopen(request, timeout=30) as made:
+        assert made.status == 201, "a token stands in for Jupyter's XSRF check"
     stop(page, demo)
 
 
@@ -175,17 +192,8 @@ def test_another_user_is_kept_out(page: Page, demo: Demo):
 
 def test_a_bad_body_is_answered_with_the_name_of_the_field(page: Page, demo: Demo):
     log_in(page, demo, "ida")
-    page.goto(f"{demo.url}/hub/token")
-    page.get_by_role("button", name=re.compile("Request new API token")).click()
-    shown = page.locator("#token-result")
-    expect(shown).to_have_text(re.compile(r"\S{20,}"))
-    token = shown.inner_text().strip()
-    request = urllib.request.Request(
-        f"{demo.url}/hub/api/users/ida/server",
-        method="POST",
-        headers={"Authorization": f"token {token}"},
-        data=json.dumps({"data_volumes": [{"source": "new", "size": "0", "mount": "/x"}]}).encode(),
-    )
+    body = {"data_volumes": [{"source": "new", "size": "0", "mount": "/x"}]}
+    request = by_token(page, demo, "/hub/api/users/ida/server", body)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
     with refused.value as answer:

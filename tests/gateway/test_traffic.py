@@ -62,6 +62,36 @@ def test_the_app_sees_no_credentials_and_no_made_up_identity(
     assert arrived["host"] == [hub.url.removeprefix("http://")]
 
 
+@pytest.fixture(scope="session")
+def jupyter(hub: RealHub) -> Server:
+    return hub.start("owner", "jup")
+
+
+def test_a_token_stands_in_for_jupyters_xsrf_check(
+    jupyter: Server, lab: Server, owner_token: str
+) -> None:
+    headers = {"Authorization": f"token {owner_token}", "Cookie": "_xsrf=old; a=b"}
+    seen = requests.post(f"{jupyter.direct}x", headers=headers, timeout=10).json()["headers"]
+    [proof] = seen["x-xsrftoken"]
+    assert seen["cookie"] == [f"a=b; _xsrf={proof}"]
+    assert len(proof) >= 32
+    elsewhere = requests.post(f"{lab.direct}x", headers=headers, timeout=10).json()["headers"]
+    assert "x-xsrftoken" not in elsewhere
+    assert elsewhere["cookie"] == ["_xsrf=old; a=b"]
+
+
+def test_who_comes_by_cookie_brings_jupyters_xsrf_himself(
+    hub: RealHub, jupyter: Server, owner_token: str
+) -> None:
+    with Browser(hub) as owner:
+        owner.log_in("owner")
+        url = f"{hub.url}{jupyter.prefix}x"
+        owner.get(url, timeout=10)
+        headers = {"Origin": hub.url, "X-XSRFToken": "mine"}
+        seen = owner.post(url, headers=headers, timeout=10).json()["headers"]
+    assert seen["x-xsrftoken"] == ["mine"]
+
+
 def test_an_apps_own_authorization_passes(
     hub: RealHub, lab: Server, people: dict[str, Browser], owner_token: str
 ) -> None:
@@ -275,9 +305,9 @@ def _last_activity(hub: RealHub, name: str) -> datetime:
     return datetime.fromisoformat(said)
 
 
-def test_activity_is_the_apps_word(hub: RealHub, owner_token: str) -> None:
+def test_activity_is_the_apps_word(hub: RealHub, owner_token: str, jupyter: Server) -> None:
     """The future tells what the app said apart from what anybody else might think is now."""
-    server = hub.start("owner", "jup")
+    server = jupyter
     headers = {"Authorization": f"token {owner_token}"}
 
     def say(**status: Any) -> None:
