@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo.__main__ import PORTS_ABOVE
+from setup.system import RefusedError, need_port
 
 NAME = "browser"
 UP_LIMIT = 1800
@@ -38,12 +41,18 @@ def demo_command(*words: str, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
+def free_port() -> str:
+    """Below those that the system hands out, so that nobody takes it, or its next, meanwhile."""
+    for port in range(20_000, 30_000, 100):
+        with contextlib.suppress(RefusedError):
+            return str(need_port(str(port), also=PORTS_ABOVE))
+    raise AssertionError("no free port")
+
+
 @pytest.fixture(scope="session")
 def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     demo_command("down")
+    port = free_port()
     up = demo_command("up", PORT=port)
     assert up.returncode == 0, up.stdout
     password = re.search(r"Password\s+(\S+)", up.stdout)
