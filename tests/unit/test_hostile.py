@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
+from hypothesis import example, strategies as st
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import parse_choice
@@ -44,11 +44,16 @@ THERE = [
     claim("trap", "Alice"),
     {**claim("bare", "x"), "metadata": {"name": "bare"}},
 ]
-OTHERS = {"bob-workspace", "trap", "bare"}
+OTHERS = {"bob-workspace", "trap"}
+UNLABELLED = {"bare"}
+"""Nobody's by its labels, so no inventory has it: a plan may ask for a new one of that name, which
+the API server refuses (409) before there is a pod; tests/cluster has a test of that."""
 MINE = {"alice-workspace", "alice-old"}
 
 NAMES = st.one_of(
-    st.sampled_from(sorted(OTHERS | MINE | {"new", "bob-data-1", "../x", "{slug}", "a" * 64})),
+    st.sampled_from(
+        sorted(OTHERS | UNLABELLED | MINE | {"new", "bob-data-1", "../x", "{slug}", "a" * 64})
+    ),
     st.text(max_size=20),
 )
 SIZES = st.one_of(st.sampled_from(["1Gi", "0", "-1", "1e99", "101Gi", "$(X)"]), st.text(max_size=8))
@@ -98,6 +103,8 @@ def planned(options: Any) -> Plan | None:
 
 @settings(max_examples=400)
 @given(OPTIONS)
+@example({"workspace": {"name": "bare"}})
+@example({"workspace": {"source": "existing", "name": "bare"}})
 def test_no_options_reach_what_is_not_the_users(options: Any) -> None:
     plan = planned(options)
     if plan is None:
