@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from hypothesis import example, given, settings
-from hypothesis import example, strategies as st
+from hypothesis import strategies as st
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import parse_choice
