@@ -120,7 +120,8 @@ class _Planner:
             access_mode=asked.access_mode or same.access_mode,
         )
         home = preset.mount or HOME
-        if rules.is_under(home, merged.mount or home):
+        mount = merged.mount or home
+        if rules.is_under(home, mount) and not rules.mount_error(mount, self.limits):
             self.error(
                 "workspace.mount", f"this would hide the home folder {home}; use it, or one inside"
             )

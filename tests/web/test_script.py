@@ -99,6 +99,7 @@ BAD = [
     ("workspace.size", "1e3"),
     ("workspace.mount", "home"),
     ("workspace.mount", "/"),
+    ("workspace.mount", "/home"),
     ("workspace.mount", "/a//b"),
     ("workspace.mount", "/a/../b"),
     ("workspace.mount", "/a/"),

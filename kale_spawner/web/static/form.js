@@ -216,6 +216,8 @@
     }
     for (const folder of data.limits.takenMounts)
       if (within(folder, path)) return `the hub mounts a volume of its own at ${folder}; use another folder`;
+    if (isWorkspace(box) && path !== data.home && within(data.home, path))
+      return `this would hide the home folder ${data.home}; use it, or one inside`;
     return "";
   }
 
