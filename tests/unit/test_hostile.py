@@ -44,15 +44,15 @@ THERE = [
     claim("trap", "Alice"),
     {**claim("bare", "x"), "metadata": {"name": "bare"}},
 ]
-OTHERS = {"bob-workspace", "trap"}
-UNLABELLED = {"bare"}
-"""Nobody's by its labels, so no inventory has it: a plan may ask for a new one of that name, which
-the API server refuses (409) before there is a pod; tests/cluster has a test of that."""
+OTHERS = {"bob-workspace"}
+TAKEN = {"trap", "bare"}
+"""In no inventory of alice's, and derived for nobody: a plan may ask for a new one of that name,
+which the API server refuses (409) before there is a pod; tests/cluster has a test of that."""
 MINE = {"alice-workspace", "alice-old"}
 
 NAMES = st.one_of(
     st.sampled_from(
-        sorted(OTHERS | UNLABELLED | MINE | {"new", "bob-data-1", "../x", "{slug}", "a" * 64})
+        sorted(OTHERS | TAKEN | MINE | {"new", "bob-data-1", "../x", "{slug}", "a" * 64})
     ),
     st.text(max_size=20),
 )
@@ -104,7 +104,8 @@ def planned(options: Any) -> Plan | None:
 @settings(max_examples=400)
 @given(OPTIONS)
 @example({"workspace": {"name": "bare"}})
-@example({"workspace": {"source": "existing", "name": "bare"}})
+@example({"workspace": {"name": "trap"}})
+@example({"workspace": {"source": "existing", "name": "trap"}})
 def test_no_options_reach_what_is_not_the_users(options: Any) -> None:
     plan = planned(options)
     if plan is None:
