@@ -12,10 +12,14 @@ import images
 import localcluster
 from demo import hub
 from images import ImageError
+from setup.locks import locked
 from setup.steps import step
 from setup.system import RefusedError, need_disk, need_linux, need_port, need_root
 
 NAME = os.environ.get("DEMO", "demo")
+PORT = os.environ.get("PORT", "8000")
+GIVEN_CLUSTER = bool(os.environ.get("KUBECONFIG"))
+WAITING = "  another make demo or demo-down is under way: waiting for it"
 COLD_GIB, RUN_GIB = 16.0, 4.0
 PORTS_ABOVE = (1, 81)
 """The proxy's and the hub's own; see jupyterhub_config.py."""
@@ -27,30 +31,33 @@ OWN_CLUSTER_NEEDS = {
 }
 
 
-def check() -> None:
-    """Raise RefusedError for what stands in the way, before anything is done."""
+def check() -> hub.Hub | None:
+    """The hub, where it runs; else raise RefusedError for what stands in the way of one.
+
+    Before anything is done, so with the standard library alone.
+    """
     running = hub.find(NAME)
-    if not (running and hub.alive(running)):
-        hub.end_proxy(NAME)
-        _port()
-    if not os.environ.get("KUBECONFIG"):
+    if running and hub.alive(running):
+        return running
+    hub.end_proxy(NAME)
+    need_port(PORT, also=PORTS_ABOVE)
+    if GIVEN_CLUSTER:
+        _need_settings()
+    else:
         need_linux()
         need_root("a local cluster")
         need_disk(localcluster.cache(), RUN_GIB if localcluster.built() else COLD_GIB)
+    return None
 
 
 def up() -> None:
-    check()
-    running = hub.find(NAME)
-    if running and hub.alive(running):
+    if running := check():
         _tell(running, "already running")
         return
     began = time.monotonic()
-    port = _port()
-    own = os.environ.get("KUBECONFIG")
-    settings = _given_cluster() if own else _local_cluster()
+    settings = {"KALE_HUB_CLEANUP": "1"} if GIVEN_CLUSTER else _local_cluster()
     with step("hub"):
-        started = hub.start(NAME, port, settings, owns_cluster=not own)
+        started = hub.start(NAME, int(PORT), settings, owns_cluster=not GIVEN_CLUSTER)
     _tell(started, f"up after {time.monotonic() - began:.0f} s")
 
 
@@ -67,7 +74,7 @@ def down() -> None:
     print(f"Nothing is left running. Built programs and images stay in {localcluster.cache()}")
 
 
-def _given_cluster() -> dict[str, str]:
+def _need_settings() -> None:
     lacking = {name: why for name, why in OWN_CLUSTER_NEEDS.items() if not os.environ.get(name)}
     if lacking:
         raise RefusedError(
@@ -75,7 +82,6 @@ def _given_cluster() -> dict[str, str]:
             "(or unset KUBECONFIG for a local cluster with images of its own):\n"
             + "\n".join(f"  {name}  {why}" for name, why in lacking.items())
         )
-    return {"KALE_HUB_CLEANUP": "1"}
 
 
 def _local_cluster() -> dict[str, str]:
@@ -96,10 +102,6 @@ def _local_cluster() -> dict[str, str]:
     } | images.settings()
 
 
-def _port() -> int:
-    return need_port(os.environ.get("PORT", "8000"), also=PORTS_ABOVE)
-
-
 def _tell(started: hub.Hub, state: str) -> None:
     down = "make demo-down" if NAME == "demo" else f"make demo-down DEMO={NAME}"
     print(f"""
@@ -115,7 +117,7 @@ if __name__ == "__main__":
         if sys.argv[1] == "check":
             check()
         else:
-            with hub.one_at_a_time(NAME):
+            with locked(localcluster.lock_file(f"hub-{NAME}"), WAITING):
                 {"up": up, "down": down}[sys.argv[1]]()
     except (RefusedError, ImageError) as error:
         sys.exit(f"demo: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -12,12 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localcluster import cache
+import localcluster
 from setup.python import ROOT, VENV
 from setup.system import RefusedError
 
@@ -38,22 +35,7 @@ class Hub:
 
 
 def folder(name: str) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(os.environ.get("KALE_STATE") or Path(base) / "kale-spawner") / "hubs" / name
-
-
-@contextmanager
-def one_at_a_time(name: str) -> Iterator[None]:
-    """A second `up` or `down` waits for the first; in the cache, as `down` leaves no folder."""
-    place = cache() / "locks"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / f"hub-{name}").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("  another make demo or demo-down is under way: waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return localcluster.state() / "hubs" / name
 
 
 def find(name: str) -> Hub | None:

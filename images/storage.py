@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from setup.locks import locked
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -83,9 +84,7 @@ _NAMESPACES: Sequence[str] = (
 @contextmanager
 def opened(folder: Path) -> Iterator[Storage]:
     """The storage in `folder`, to one process at a time; what a killed one left is cleared."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "lock"):
         # Counts of mounts that went with their namespace.
         shutil.rmtree(folder / "run", ignore_errors=True)
         storage = Storage(folder, "overlay" if _overlay_works(folder) else "vfs")

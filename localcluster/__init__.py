@@ -2,7 +2,7 @@
 
 from localcluster.cluster import Status, check, down, load_images, run_inside, status, up
 from localcluster.errors import ClusterError, MachineUnfit
-from localcluster.folders import cache
+from localcluster.folders import cache, lock_file, state
 from localcluster.programs import build, built
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "check",
     "down",
     "load_images",
+    "lock_file",
     "run_inside",
+    "state",
     "status",
     "up",
 ]

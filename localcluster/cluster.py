@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -30,8 +29,9 @@ from localcluster import (
     store,
 )
 from localcluster.errors import NotUp
-from localcluster.folders import PARTS, Place, cache, clusters
+from localcluster.folders import PARTS, Place, cache, clusters, lock_file
 from localcluster.network import Network
+from setup.locks import locked
 from setup.steps import step
 
 _PATIENCE = 180.0
@@ -132,10 +132,11 @@ def run_inside(name: str, command: list[str]) -> int:
 def _start(place: Place, archives: list[Path], alone: bool) -> None:
     for part in PARTS:
         (place.folder / part).mkdir(parents=True, exist_ok=True, mode=0o711)
+    loaded: list[str] = []
     if not alone:
         pause = place.folder / "pause.tar"
         images.write_pause(programs.named("pause").path, pause)
-        store.fill(place.folder / "containerd/root", [pause, *archives])
+        loaded = store.fill(place.folder / "containerd/root", [pause, *archives])
     with step(f"cluster {place.name}: addresses, certificates, namespaces"):
         addresses = _prepare(place, alone)
         pid = processes.start(place)
@@ -149,7 +150,6 @@ def _start(place: Place, archives: list[Path], alone: bool) -> None:
             _until(place, "kube-controller-manager", lambda: api.accounts_ready(server))
             ready = api.node_ready(place.name)
             _until(place, "kubelet", lambda: ready(server))
-    loaded = [] if alone else [store.identity(archive) for archive in archives]
     _remember(place, up=True, images=loaded)
 
 
@@ -178,7 +178,7 @@ def _prepare(place: Place, alone: bool) -> Network:
 
 def _take_addresses(place: Place, alone: bool) -> Network:
     """Choose them and write them down, one cluster at a time."""
-    with _locked("addresses"):
+    with locked(lock_file("addresses")):
         others = [json.loads(path.read_text()) for path in clusters().glob("*/cluster.json")]
         addresses = network.choose(IPv4Network(other["block"]) for other in others)
         state = {
@@ -246,14 +246,4 @@ def _until(place: Place, program: str, met: Callable[[], bool]) -> None:
 
 
 def _one_at_a_time(place: Place) -> contextlib.AbstractContextManager[None]:
-    return _locked(f"cluster-{place.name}")
-
-
-@contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """In the cache, since `down` is to leave nothing where clusters are."""
-    folder = cache() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(lock_file(f"cluster-{place.name}"))

@@ -30,9 +30,19 @@ def cache() -> Path:
     return _base("KALE_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
+def lock_file(name: str) -> Path:
+    """In the cache, since what takes something away is to leave no folder of it."""
+    return cache() / "locks" / name
+
+
+def state() -> Path:
+    """What runs now, and nothing that outlives it."""
+    return _base("KALE_STATE", "XDG_STATE_HOME", ".local/state")
+
+
 def clusters() -> Path:
     """One folder a cluster; `down` deletes it."""
-    return _base("KALE_STATE", "XDG_STATE_HOME", ".local/state") / "clusters"
+    return state() / "clusters"
 
 
 @dataclass(frozen=True)

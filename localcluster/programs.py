@@ -7,20 +7,19 @@ rebuilds Kubernetes, and two check-outs share what is equal.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster.errors import BuildFailed, MachineUnfit
 from localcluster.folders import cache
+from setup.locks import locked
 from setup.steps import step
 
 _MODULE = Path(__file__).resolve().parent
@@ -104,7 +103,7 @@ def built(programs: Iterable[Program] = ALL) -> bool:
 
 def build(programs: Iterable[Program] = ALL) -> None:
     """Build what is missing; return at once where nothing is."""
-    with _one_at_a_time():
+    with locked(cache() / "go/.lock"):
         if missing := _missing(programs):
             _build(missing)
         if not snapshot_api().exists():
@@ -184,12 +183,3 @@ def _go(*arguments: str) -> str:
     if out.returncode:
         raise BuildFailed(f"go {arguments[0]} failed:\n{out.stderr.strip()}")
     return out.stdout
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    folder = cache() / "go"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

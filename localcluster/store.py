@@ -6,19 +6,18 @@ store are never written again, so clusters may share them; the databases are cop
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from localcluster.errors import NotUp
-from localcluster.folders import cache
+from localcluster.folders import cache, lock_file
+from setup.locks import locked
 from setup.steps import step
 
 _KEPT = 2
@@ -44,13 +43,15 @@ disabled_plugins = [
 """
 
 
-def fill(target: Path, archives: Iterable[Path]) -> None:
+def fill(target: Path, archives: Iterable[Path]) -> list[str]:
     """Make `target` the root folder of a containerd that has the images of `archives`.
 
-    `target` must not be there yet. Raises NotUp when an archive cannot be unpacked.
+    `target` must not be there yet. Returns the archives' identities. Raises NotUp when one cannot
+    be unpacked.
     """
-    with _locked():
-        store = _made(list(archives))
+    by_identity = {identity(archive): archive for archive in archives}
+    with locked(lock_file("unpacked")):
+        store = _made(by_identity)
         try:
             _copy(store, target, "--link")
         except subprocess.CalledProcessError:
@@ -61,6 +62,7 @@ def fill(target: Path, archives: Iterable[Path]) -> None:
         own = target / database.relative_to(store)
         own.unlink()
         shutil.copy2(database, own)
+    return sorted(by_identity)
 
 
 def identity(archive: Path) -> str:
@@ -75,18 +77,18 @@ def _copy(store: Path, target: Path, how: str) -> None:
     subprocess.run(["cp", "--archive", how, store, target], check=True, capture_output=True)
 
 
-def _made(archives: list[Path]) -> Path:
+def _made(by_identity: dict[str, Path]) -> Path:
     version = subprocess.run(["containerd", "--version"], capture_output=True, check=True).stdout
     named = hashlib.sha256(version)
-    for known in sorted(identity(archive) for archive in archives):
+    for known in sorted(by_identity):
         named.update(known.encode())
     store = _folder() / named.hexdigest()[:16]
     if not store.exists():
         partial = _folder() / "partial"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial.mkdir(parents=True)
         (partial / "root").mkdir(mode=0o711)
-        _unpack(archives, partial)
+        _unpack(by_identity.values(), partial)
         (partial / "root").rename(store)
         shutil.rmtree(partial)
     os.utime(store)
@@ -95,7 +97,7 @@ def _made(archives: list[Path]) -> Path:
     return store
 
 
-def _unpack(archives: list[Path], partial: Path) -> None:
+def _unpack(archives: Iterable[Path], partial: Path) -> None:
     configuration = partial / "containerd.toml"
     configuration.write_text(_CONFIGURATION.format(root=partial / "root", work=partial))
     log = partial / "containerd.log"
@@ -131,12 +133,3 @@ def _unpack(archives: list[Path], partial: Path) -> None:
 
 def _folder() -> Path:
     return cache() / "unpacked"
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    for folder in (_folder(), cache() / "locks"):
-        folder.mkdir(parents=True, exist_ok=True)
-    with (cache() / "locks/unpacked").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

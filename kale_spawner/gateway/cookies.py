@@ -23,6 +23,7 @@ STATE_SECONDS = 600
 COOKIE_SECONDS = 14 * 86400
 SESSION_COOKIE = "jupyterhub-session-id"
 _PRIVATE = re.compile(r"(?:__Host-|__Secure-)?(?:jupyterhub-.*|kale-[0-9a-f]{12}(?:-.*)?)")
+_XSRF = re.compile("_xsrf")
 _HUB_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,18 +91,21 @@ def session_id(header: str) -> str:
 
 def strip_cookies(header: str) -> str:
     """What the app may see of a Cookie header."""
-    parts = (part.strip() for part in header.split(";"))
-    kept = (p for p in parts if p and not _PRIVATE.fullmatch(p.partition("=")[0].strip()))
-    return "; ".join(kept)
+    return "; ".join(_without(_PRIVATE, header))
 
 
 def with_xsrf(header: str, xsrf: str) -> str:
     """The Cookie header with this one `_xsrf`; unchanged where `xsrf` is empty."""
     if not xsrf:
         return header
-    parts = (part.strip() for part in header.split(";"))
-    kept = [p for p in parts if p and p.partition("=")[0].strip() != "_xsrf"]
-    return "; ".join([*kept, f"_xsrf={xsrf}"])
+    return "; ".join([*_without(_XSRF, header), f"_xsrf={xsrf}"])
+
+
+def _without(names: re.Pattern[str], header: str) -> Iterator[str]:
+    """The cookies of other names, as they are spelled."""
+    for part in header.split(";"):
+        if part.strip() and not names.fullmatch(part.partition("=")[0].strip()):
+            yield part.strip()
 
 
 def token_in_query(query: str) -> str:

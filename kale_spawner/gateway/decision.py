@@ -24,6 +24,7 @@ from kale_spawner.gateway.cookies import (
 from kale_spawner.gateway.hub import User, granted
 from kale_spawner.gateway.settings import Settings
 
+_XSRF = os.urandom(16).hex()
 _AUTHORIZATION = re.compile(r"(?:token|bearer)\s+(\S.*)", re.IGNORECASE)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -57,9 +58,6 @@ class Request:
             return False
         accept = self.headers.get("Accept", "*/*")
         return "text/html" in accept or accept.strip() == "*/*"
-
-
-_XSRF = os.urandom(16).hex()
 
 
 class Verdict(Enum):
