@@ -79,19 +79,22 @@ def listening(port: int) -> bool:
 
 
 def family(pid: int) -> list[int]:
-    """The process and its descendants."""
+    """The process and its descendants. What ends while it is looked at has none."""
     pids = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            pids += family(int(child))
+    with suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for child in (task / "children").read_text().split():
+                    pids += family(int(child))
     return pids
 
 
 def pss_kib(pid: int) -> int:
-    """Proportional set size of a process and its descendants."""
+    """Proportional set size of a process and its descendants, of those that still live."""
     total = 0
     for member in family(pid):
-        for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
     return total
