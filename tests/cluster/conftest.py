@@ -18,6 +18,21 @@ from tests.cluster.waiting import seen
 NAME = "test"
 
 
+UNCLOSED = (
+    "ignore:unclosed.*<ssl.SSLSocket:ResourceWarning",
+    "ignore:Unclosed c:ResourceWarning",
+    "ignore:Exception ignored in.*(SSLSocket|ClientSession|TCPConnector|transport)"
+    ":pytest.PytestUnraisableExceptionWarning",
+)
+"""What Python may say of kubespawner's clients, which are closed after each test: their TLS
+connections end a moment later, and nothing tells when."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in UNCLOSED:
+        config.addinivalue_line("filterwarnings", line)
+
+
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[localcluster.Status]:
     """The cluster `test` with the images of this project; taken down after the last test."""
