@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,7 +92,10 @@ def stop(hub: Hub) -> None:
         if alive(hub):
             os.killpg(hub.pid, signal.SIGKILL)
     end_proxy(hub.name)
-    shutil.rmtree(folder(hub.name), ignore_errors=True)
+    home = folder(hub.name)
+    shutil.rmtree(home, ignore_errors=True)
+    with suppress(OSError):
+        home.parent.rmdir()
 
 
 def end_proxy(name: str) -> None:

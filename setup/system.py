@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,13 @@ A program that is there already is left alone, whatever package it came from: De
 containerd would push out Docker's own.
 """
 
-TEST_PROGRAMS = {"nginx": "nginx-light", "chromium": "chromium"}
+_LIBRARIES = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH') or ''}"
+TEST_PROGRAMS = {
+    "nginx": "nginx-light",
+    "chromium": "chromium",
+    # Of the node that playwright brings.
+    f"{_LIBRARIES}/libatomic.so.1": "libatomic1",
+}
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
