@@ -117,11 +117,13 @@ def status(name: str = "demo") -> Status:
 
 
 def load_images(name: str, archives: Iterable[Path | str]) -> None:
-    """Import OCI archives into a cluster that runs."""
+    """Import OCI archives into a cluster that runs. Raises NotUp for what is none."""
     place = Place(name)
+    _pid(place)
     for archive in archives:
+        identity = store.identity(Path(archive))
         _load(place, Path(archive))
-        _remember(place, images=[*_remembered(place)["images"], store.identity(Path(archive))])
+        _remember(place, images=[*_remembered(place)["images"], identity])
 
 
 def run_inside(name: str, command: list[str]) -> int:

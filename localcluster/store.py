@@ -66,11 +66,18 @@ def fill(target: Path, archives: Iterable[Path]) -> list[str]:
 
 
 def identity(archive: Path) -> str:
-    """A hash of the archive's index, which holds the digests of all in it and the image's name."""
-    with tarfile.open(archive) as content:
-        index = content.extractfile("index.json")
-        assert index is not None
-        return hashlib.sha256(index.read()).hexdigest()
+    """A hash of the archive's index, which holds the digests of all in it and the image's name.
+
+    Raises NotUp where there is no such index.
+    """
+    try:
+        with tarfile.open(archive) as content:
+            index = content.extractfile("index.json")
+            assert index is not None
+            return hashlib.sha256(index.read()).hexdigest()
+    except (OSError, tarfile.TarError, KeyError) as error:
+        why = str(error).partition(":\n")[0]
+        raise NotUp(f"{archive} cannot be read as an OCI archive: {why}") from error
 
 
 def _copy(store: Path, target: Path, how: str) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import images
+import localcluster
 from localcluster import store
+from localcluster.errors import NotUp
 
 DATABASE = "io.containerd.metadata.v1.bolt/meta.db"
 UNPACKED = "io.containerd.snapshotter.v1.overlayfs/snapshots"
@@ -55,3 +57,18 @@ def test_only_the_newest_stores_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list(kept.iterdir())) == 2
     assert not (kept / "partial").exists()
     assert not (kept / "oldest").exists() or not (kept / "older").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_what_is_no_archive_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    archive = tmp_path / "archive.tar"
+    if content is not None:
+        archive.write_bytes(content)
+    with pytest.raises(NotUp, match=r"archive\.tar cannot be read as an OCI archive: .+$") as told:
+        store.identity(archive)
+    assert "\n" not in str(told.value)
+
+
+def test_images_for_a_cluster_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotUp, match="never-was does not run: `python3 -m localcluster up`"):
+        localcluster.load_images("never-was", [tmp_path / "archive.tar"])
