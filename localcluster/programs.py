@@ -118,7 +118,7 @@ def _copy_snapshot_api() -> None:
     found = json.loads(_go("mod", "download", "-json", _SNAPSHOT_CLIENT))
     copied = snapshot_api().with_suffix(".new")
     shutil.rmtree(copied, ignore_errors=True)
-    copied.mkdir()
+    copied.mkdir(parents=True)
     for definition in (Path(found["Dir"]) / "config/crd").glob("*_*.yaml"):
         (copied / definition.name).write_bytes(definition.read_bytes())
     copied.rename(snapshot_api())
@@ -134,15 +134,15 @@ def _build(missing: list[Program]) -> None:
         stale = _go("list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", *packages)
         total = len(stale.split())
         command = [go(), "build", "-v", "-trimpath", "-ldflags", _LINK, "-o", scratch, *packages]
-        running = subprocess.Popen(
-            command, cwd=_MODULE, env=_environment(), stderr=subprocess.PIPE, text=True
-        )
-        assert running.stderr is not None
         said: list[str] = []
-        for line in running.stderr:
-            said.append(line)
-            shown.progress(min(len(said), total), total)
-        if running.wait():
+        with subprocess.Popen(
+            command, cwd=_MODULE, env=_environment(), stderr=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stderr is not None
+            for line in running.stderr:
+                said.append(line)
+                shown.progress(min(len(said), total), total)
+        if running.returncode:
             raise BuildFailed("go build failed:\n" + "".join(said[-20:]))
         for program in missing:
             program.path.parent.mkdir(parents=True, exist_ok=True)
