@@ -7,25 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup
-
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
 from kale_spawner.model.choices import Choice, UnlistedChoice
 from kale_spawner.model.images import (
     DataPreset,
     Image,
     ProfileExtra,
-    VolumePreset,
     WorkspacePreset,
     parse_settings,
 )
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
-from kale_spawner.model.names import expand
-from kale_spawner.model.plan import DEFAULT_DATA_SIZE, DEFAULT_SIZE, Offer
+from kale_spawner.model.limits import Limits
+from kale_spawner.model.plan import Offer
 from kale_spawner.model.pod import App
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
-from kale_spawner.web.form import ProfileCard
 from kale_spawner.wire import ServerKind
 
 _OURS = re.compile(r"(^|/)kale-spawner/(jupyter|vscode)-kale[:@]")
@@ -54,6 +49,11 @@ class Profile:
     def options(self) -> Mapping[str, Any]:
         """kubespawner's `profile_options`."""
         return (self.entry or {}).get("profile_options") or {}
+
+    @property
+    def hidden(self) -> bool:
+        """Not on the page; whoever knows the id may still choose it."""
+        return self.entry is None and self.image is not None and self.image.hidden
 
     def app(self, reference: str) -> App:
         """How the app of this image is started, so that nobody but the gateway reaches it.
@@ -103,7 +103,7 @@ class Offers:
             for profile in profiles:
                 if profile.id == asked:
                     return profile
-            known = ", ".join(each.id for each in profiles if not _hidden(each)) or "none"
+            known = ", ".join(each.id for each in profiles if not each.hidden) or "none"
             raise ChoiceInvalid(
                 [FieldError("profile", f'"{asked[:80]}" is not offered here; use {known}')]
             )
@@ -163,7 +163,7 @@ class Offers:
 def default_of(profiles: Sequence[Profile]) -> Profile:
     """Our default image, else our first; without images kubespawner's default."""
     ours = [each for each in profiles if each.entry is None]
-    shown = [each for each in ours if not _hidden(each)]
+    shown = [each for each in ours if not each.hidden]
     marked = [each for each in profiles if each.default]
     for profile in [*(each for each in marked if each in ours), *shown, *marked, *profiles]:
         return profile
@@ -223,86 +223,6 @@ def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[
         taken_mounts=tuple(taken),
         name_templates=tuple(templates),
     )
-
-
-def cards(profiles: Sequence[Profile], owner: Owner, pattern: str) -> list[ProfileCard]:
-    """The page's view of the profiles: nothing of overrides, no hidden ones."""
-    default = default_of(profiles).id if profiles else ""
-    return [_card(each, owner, pattern, default) for each in profiles if not _hidden(each)]
-
-
-def _card(profile: Profile, owner: Owner, pattern: str, default: str) -> ProfileCard:
-    fixed, hidden = set(), set()
-    workspace, data = profile.offer.workspace, profile.offer.data_volumes
-    for name, mode in (
-        ("workspace", workspace.mode if workspace else "hidden"),
-        ("data_volumes", data.mode),
-    ):
-        if mode == "fixed":
-            fixed.add(name)
-        elif mode == "hidden":
-            hidden.add(name)
-    preset: dict[str, Any] = {"data_volumes": _data_values(data, owner)}
-    if workspace is not None:
-        preset["workspace"] = _values(workspace, owner, DEFAULT_WORKSPACE, DEFAULT_SIZE)
-    entry, image = profile.entry, profile.image
-    return ProfileCard(
-        id=profile.id,
-        display_name=_shown(profile, "display_name"),
-        description=_shown(profile, "description"),
-        icon=image.icon if image else "box",
-        default=profile.id == default,
-        options=_choices_only(profile.options),
-        image_field=bool(pattern) and entry is None,
-        preset=preset,
-        fixed=frozenset(fixed),
-        hidden=frozenset(hidden),
-    )
-
-
-def _shown(profile: Profile, part: str) -> str:
-    """kubespawner renders an entry's texts as the administrator's HTML."""
-    if profile.entry is not None:
-        return Markup(profile.entry.get(part) or "")
-    return str(getattr(profile.image, part))
-
-
-def _values(volume: VolumePreset, owner: Owner, name: str, size: str) -> dict[str, Any]:
-    """A preset in the shape of a choice."""
-    values = volume.model_dump(exclude={"mode", "read_only"}, exclude_none=True)
-    if volume.source != "none":
-        values["name"] = expand(volume.name or name, owner.user, owner.server)
-        values.setdefault("size", size)
-    return values
-
-
-def _data_values(data: DataPreset, owner: Owner) -> list[dict[str, Any]]:
-    return [
-        _values(each, owner, DEFAULT_DATA.replace("{n}", str(number)), DEFAULT_DATA_SIZE)
-        for number, each in enumerate(data.volumes, 1)
-    ]
-
-
-def _choices_only(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Without `kubespawner_override`: how the administrator does it is not for the browser."""
-    shown: dict[str, Any] = {}
-    for name, option in options.items():
-        shown[name] = {key: value for key, value in option.items() if key != "choices"}
-        for part in ("unlisted_choice",):
-            shown[name][part] = _bare(option.get(part) or {})
-        if option.get("choices"):
-            shown[name]["choices"] = {
-                key: _bare(choice) for key, choice in option["choices"].items()
-            }
-    return shown
-
-
-def _bare(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key != "kubespawner_override"}
-
-
-def _hidden(profile: Profile) -> bool:
-    return profile.entry is None and profile.image is not None and profile.image.hidden
 
 
 def _tuple(value: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -15,7 +15,8 @@ from kubernetes_asyncio import config as kube_config
 from kubespawner.clients import _client_cache
 
 import localcluster
-from kale_spawner.spawner import KaleSpawner, Shown
+from kale_spawner.spawner import KaleSpawner
+from kale_spawner.web.shown import Shown
 from tests.cluster.waiting import run
 from tests.spawning import make_spawner
 

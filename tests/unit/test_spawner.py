@@ -10,7 +10,8 @@ from kubespawner import KubeSpawner
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.inventory import Inventory
-from kale_spawner.spawner import KaleSpawner, Shown
+from kale_spawner.spawner import KaleSpawner
+from kale_spawner.web.shown import Shown
 from tests.spawning import make_spawner
 
 pytestmark = pytest.mark.usefixtures("no_cluster")

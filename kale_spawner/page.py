@@ -1,0 +1,84 @@
+"""The spawn page: what it shows, and the choice that is read back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from traitlets import default
+
+from kale_spawner.cards import cards
+from kale_spawner.errors import ChoiceInvalid, KaleError
+from kale_spawner.model.choices import parse_choice
+from kale_spawner.offers import make_limits
+from kale_spawner.planning import PlanningSpawner, asked
+from kale_spawner.web import refused
+from kale_spawner.web.form import FormView, parse_form, render_form
+from kale_spawner.web.shown import Shown, shown
+
+
+class PageSpawner(PlanningSpawner):
+    """Shows the page, and stores what it sends only if that can be done."""
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return super()._options_form_default() if self._is_plain else type(self)._render_page
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return self._options_from_form if self._is_plain else self._options_from_page
+
+    @default("apply_user_options")
+    def _default_apply(self) -> Any:
+        return lambda spawner, options: None
+
+    async def _render_page(self) -> str:
+        attempt = refused.current()
+        spawner = attempt.spawner if attempt is not None else self
+        view = await spawner._form_view(attempt)
+        return render_form(view)
+
+    async def _form_view(self, attempt: refused.Refused | None) -> FormView:
+        offers = await self._offers()
+        owner, pattern = self._owner(), self.images.custom_image_pattern
+        try:
+            last = asked(self.user_options, offers)
+            parse_choice(last)
+        except ChoiceInvalid:
+            last = {}
+        return FormView(
+            profiles=cards(offers.profiles(), owner, pattern),
+            claims=list((await self._inventory()).claims.values()),
+            choice=last,
+            limits=make_limits(self.volumes_settings, (), ()),
+            errors=attempt.errors if attempt else (),
+            submitted=attempt.submitted if attempt else None,
+            name_prefix=owner.slug,
+            home=self.volumes_settings.home,
+            from_link=bool(attempt and attempt.from_link),
+        )
+
+    def _options_from_page(self, formdata: dict[str, Any]) -> Awaitable[dict[str, Any]]:
+        submitted = parse_form(formdata)
+        return self._judge(submitted, refused.begin(self, submitted))
+
+    async def _judge(self, data: dict[str, Any], attempt: refused.Refused) -> dict[str, Any]:
+        """The choice as it is stored, if it can be planned; else the page shows why not."""
+        try:
+            choice = parse_choice(data)
+            profile = (await self._offers()).choose(choice.profile)
+            self._check(profile, choice)
+            await self._plan(profile, choice)
+        except ChoiceInvalid as exc:
+            attempt.errors = exc.errors
+            raise shown(exc) from exc
+        except KaleError as exc:
+            raise shown(exc) from exc
+        return choice.stored()
+
+    def options_from_query(self, query_data: dict[str, Any]) -> Any:
+        """A link fills the page in; only a press of the button starts a server."""
+        if self._is_plain:
+            return super().options_from_query(query_data)
+        refused.begin(self, parse_form(query_data), from_link=True)
+        raise Shown(200, "This form was filled in by a link. Check it, then press Start.")

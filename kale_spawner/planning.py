@@ -1,0 +1,169 @@
+"""From what was asked to what will be done: profile, plan and pod of one start."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from kubespawner.slugs import is_valid_label, safe_slug
+
+from kale_spawner.kube.objects import START_ANNOTATION
+from kale_spawner.model import pod as pods
+from kale_spawner.model.choices import Choice, UnlistedChoice, parse_choice, upgrade
+from kale_spawner.model.inventory import Inventory, claims_in_use, make_inventory
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Owner
+from kale_spawner.model.plan import Plan, make_plan
+from kale_spawner.offers import Offers, Profile, check_image, check_options, make_limits
+from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
+from kale_spawner.upstream import UpstreamSpawner
+from kale_spawner.web.shown import Shown
+from kale_spawner.wire import USERNAME_LABEL
+
+
+class PlanningSpawner(UpstreamSpawner):
+    """Knows the settings, what they offer to its user, and what a choice comes to."""
+
+    checks_settings = True
+    user_options: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._profile: Profile | None = None
+        self._choice: Choice | None = None
+        super().__init__(*args, **kwargs)
+        self.images = KaleImages(parent=self)
+        self.volumes_settings = KaleVolumes(parent=self)
+        self.gateway = KaleGateway(parent=self)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Without images of ours this is KubeSpawner, page and options included."""
+        entries = self.profile_list if isinstance(self.profile_list, list) else []
+        return not self.images.images and not any("kale" in entry for entry in entries)
+
+    async def _profile_list(self) -> list[dict[str, Any]]:
+        entries = self._sorted_dict_values(self.profile_list)
+        if callable(entries):
+            entries = self._sorted_dict_values(await maybe_future(entries(self)))
+        return list(self._get_initialized_profile_list(entries or []))
+
+    async def _offers(self) -> Offers:
+        entries = await self._profile_list()
+        return Offers(self.images, self.volumes_settings, self.gateway, entries)
+
+    async def load_user_options(self) -> None:
+        """Apply the overrides of what was chosen. Raises ChoiceInvalid."""
+        offers = await self._offers()
+        if self._is_plain and not any("kale" in entry for entry in offers.profile_list):
+            self._profile = self._choice = None
+            try:
+                await super().load_user_options()
+            except (ValueError, KeyError) as exc:
+                raise Shown(400, f"profile: {exc}") from exc
+            return
+        choice = parse_choice(asked(self.user_options, offers))
+        profile = offers.choose(choice.profile)
+        self._check(profile, choice)
+        self._profile, self._choice = profile, choice
+        self._apply_profile(profile, choice, [dict(entry) for entry in offers.profile_list])
+
+    def _check(self, profile: Profile, choice: Choice) -> None:
+        check_options(profile, choice)
+        check_image(profile, choice, self.images.custom_image_pattern)
+
+    def _apply_profile(
+        self, profile: Profile, choice: Choice, entries: list[dict[str, Any]]
+    ) -> None:
+        if profile.image is not None and profile.entry is None:
+            own = check_image(profile, choice, self.images.custom_image_pattern)
+            image = own or profile.image.reference(self.images.registry, self.images.tag)
+            command = {} if profile.gateway_mode == "none" else {"cmd": None}
+            self._apply_overrides({"image": image, **command})
+            self._apply_overrides(copy.deepcopy(profile.image.kubespawner_override))
+            return
+        if profile.image is not None:
+            image = profile.image.reference(self.images.registry, self.images.tag)
+            self._apply_overrides({"image": image})
+        options = self.user_options
+        self.user_options = _as_kubespawner(profile.id, choice)
+        try:
+            self._validate_user_options(entries)
+            self._load_profile(profile.id, entries)
+        finally:
+            self.user_options = options
+
+    def _owner(self, start: str = "") -> Owner:
+        labels = self._build_common_labels(self._expand_all(self.storage_extra_labels))
+        annotations = self._build_common_annotations(
+            self._expand_all(self.storage_extra_annotations)
+        )
+        if start:
+            annotations[START_ANNOTATION] = start
+        labels[USERNAME_LABEL] = self._user_label
+        return Owner(self.user.name, self.name or "", labels, annotations)
+
+    @property
+    def _user_label(self) -> str:
+        return str(safe_slug(self.user.name, is_valid=is_valid_label))
+
+    async def _inventory(self) -> Inventory:
+        claims = await self._objects().claims_of(USERNAME_LABEL, self._user_label)
+        reflector = self.pod_reflector
+        namespace = self.namespace
+        running = [
+            pod
+            for pod in (reflector.pods.values() if reflector is not None else ())
+            if pod["metadata"]["namespace"] == namespace
+        ]
+        return make_inventory(claims, self.user.name, claims_in_use(running, self.user.name))
+
+    async def _plan(self, profile: Profile, choice: Choice) -> Plan:
+        mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
+        templates = [DEFAULT_WORKSPACE, DEFAULT_DATA, self.pvc_name_template]
+        for preset in [profile.offer.workspace, *profile.offer.data_volumes.volumes]:
+            if preset is not None and preset.name:
+                templates.append(preset.name)
+        limits = make_limits(
+            self.volumes_settings, [mount["mountPath"] for mount in mounts], templates
+        )
+        return make_plan(choice, await self._inventory(), limits, self._owner(), profile.offer)
+
+    async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:
+        """kubespawner's pod, the administrator's hook, then volumes and gateway."""
+        model = await self.get_pod_manifest()
+        if self.modify_pod_hook:
+            model = await maybe_future(self.modify_pod_hook(self, model))
+        pod: dict[str, Any] = self.api.api_client.sanitize_for_serialization(model)
+        pod["metadata"].setdefault("annotations", {})[START_ANNOTATION] = start
+        profile = self._profile
+        if profile is None:
+            return pod
+        pod = pods.add_volumes(pod, plan)
+        if profile.kind is None:
+            return pods.harden(pod) if profile.entry is None else pod
+        gateway = pods.Gateway(
+            image=self.gateway.image,
+            kind=profile.kind,
+            mode="sidecar" if profile.gateway_mode == "sidecar" else "container",
+            pull_policy=self.gateway.pull_policy or None,
+            resources=self.gateway.resources,
+        )
+        return pods.harden(pods.add_gateway(pod, profile.app(self.image), gateway))
+
+
+def asked(options: Any, offers: Offers) -> dict[str, Any]:
+    """What was stored, or came over the API, with kubespawner's own words where it may."""
+    given = dict(options or {})
+    entries = [entry["slug"] for entry in offers.profile_list]
+    return upgrade(given) if given.get("profile") in entries else given
+
+
+def _as_kubespawner(slug: str, choice: Choice) -> dict[str, Any]:
+    """A choice in the words of kubespawner's own options."""
+    options: dict[str, Any] = {"profile": slug}
+    for name, value in choice.profile_options.items():
+        if isinstance(value, UnlistedChoice):
+            options[f"{name}--unlisted-choice"] = value.unlisted_choice
+        else:
+            options[name] = value
+    return options
