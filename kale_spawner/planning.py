@@ -8,6 +8,7 @@ from typing import Any
 from jupyterhub.utils import maybe_future
 from kubespawner.slugs import is_valid_label, safe_slug
 
+from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.kube.objects import START_ANNOTATION
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, parse_choice, upgrade
@@ -17,7 +18,6 @@ from kale_spawner.model.plan import Plan, make_plan
 from kale_spawner.offers import Offers, Profile, check_image, check_options, make_limits
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.upstream import UpstreamSpawner
-from kale_spawner.web.shown import Shown
 from kale_spawner.wire import USERNAME_LABEL
 
 
@@ -59,7 +59,7 @@ class PlanningSpawner(UpstreamSpawner):
             try:
                 await super().load_user_options()
             except (ValueError, KeyError) as exc:
-                raise Shown(400, f"profile: {exc}") from exc
+                raise ChoiceInvalid([FieldError("profile", str(exc))]) from exc
             return
         choice = parse_choice(asked(self.user_options, offers))
         profile = offers.choose(choice.profile)

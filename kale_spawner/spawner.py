@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 from urllib.parse import urlparse
 
+from jupyterhub import spawner as hub_spawner
 from sqlalchemy import inspect
 from traitlets import Float
 
@@ -21,6 +22,9 @@ from kale_spawner.model.plan import Plan
 from kale_spawner.page import PageSpawner
 from kale_spawner.web.shown import shown
 from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
+
+_TELLS_REFUSALS = hasattr(hub_spawner, "SpawnException")
+"""Whether this hub tells refusals and failures apart."""
 
 _MARGIN = 5.0
 """Seconds before the hub's own time-out at which a start tells why it took so long."""
@@ -79,16 +83,31 @@ class KaleSpawner(PageSpawner):
     async def _start(self) -> str:
         self._starting = None
         try:
+            return await self._started()
+        except KaleError as exc:
+            self._uncount(exc)
+            raise shown(exc) from exc
+
+    async def _started(self) -> str:
+        try:
             await self.load_user_options()
             if self.enable_user_namespaces:
                 await self._ensure_namespace()
             start = await self._prepare()
-        except ChoiceInvalid as exc:
+        except ChoiceInvalid:
             self._forget_choice()
-            raise shown(exc) from exc
-        except KaleError as exc:
-            raise shown(exc) from exc
+            raise
         return await self._run(start)
+
+    def _uncount(self, exc: KaleError) -> None:
+        """Whatever users ask for, they do not end the hub.
+
+        Before version 6 a hub counts what it was right to refuse as a failure of its own, and
+        ends itself after `consecutive_failure_limit` of them (5 in Zero to JupyterHub).
+        """
+        if exc.status < 500 and not _TELLS_REFUSALS and self.handler is not None:
+            settings = self.handler.settings
+            settings["failure_count"] = settings.get("failure_count", 0) - 1
 
     async def _prepare(self) -> Start:
         """Watches, plan and manifests; nothing is made yet."""
@@ -129,7 +148,6 @@ class KaleSpawner(PageSpawner):
             await _finish(start.clean())
             if isinstance(exc, KaleError):
                 self.log.warning("%s: %s", self._log_name, exc)
-                raise shown(exc) from exc
             raise
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
@@ -169,11 +187,11 @@ class KaleSpawner(PageSpawner):
             return str(self._get_pod_url(await start.wait()))
         except KaleError as exc:
             self.log.warning("%s: the start that was under way failed: %s", self._log_name, exc)
-            await start.remove_pod()
+            await start.clean()
             return stored
 
     def _resumed(self, watches: Watches, pod: dict[str, Any]) -> Start:
-        """The start of a hub before this one. Its claims stay, whatever happens."""
+        """The start of a hub before this one, to be waited for or cleaned up after."""
         names = [container["name"] for container in pod["spec"].get("initContainers") or ()]
         names += [container["name"] for container in pod["spec"]["containers"]]
         return Start(

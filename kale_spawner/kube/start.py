@@ -117,10 +117,13 @@ class Start:
 
     async def clean(self) -> None:
         """Undo a failed start: the pod goes; of the claims that it made those that no
-        container mounted. When in doubt a claim stays."""
+        container mounted. When in doubt a claim stays, as after a pod whose end nobody saw."""
         if self._making is not None:
             await asyncio.wait([self._making])
         try:
+            if self.uid and not await self._is_there():
+                _log.warning("%s was deleted by somebody; its claims stay", self.key(self.name))
+                return
             if not await self.remove_pod():
                 _log.warning("%s did not end; its claims stay", self.key(self.name))
                 return
@@ -224,6 +227,10 @@ class Start:
             self._note_mounts(pod)
             self._note_waiting(pod)
         return dict(pod)
+
+    async def _is_there(self) -> bool:
+        pod = await self.objects.pod(self.name)
+        return pod is not None and pod["metadata"]["uid"] == self.uid
 
     async def _read(self) -> Manifest:
         """The pod from the API server itself, where the watch shows none."""

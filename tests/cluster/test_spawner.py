@@ -334,6 +334,47 @@ async def test_a_start_that_lost_its_hub_is_finished_by_the_next(
     assert url == await starting
 
 
+async def test_a_start_that_lost_its_hub_and_fails_is_cleaned_by_the_next(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    spawner.clear_state()
+    state = spawner.get_state()
+    spawner.api_token = "secret-token"
+    spawner.user_options = {"profile": "missing"}
+    starting = spawner.start()
+    await pod_made(spawner)
+    assert spawner._starting is not None
+    spawner._starting.clean = ended_hub  # type: ignore[method-assign]
+    again = make(state=state)
+    again._check_pending = True
+    assert await again.poll() is None
+    await asyncio.wait_for(again.get_url(), 100)
+    with pytest.raises(Shown):
+        await starting
+    assert pods(core_v1, namespace) == []
+    assert claims(core_v1, namespace) == {}
+
+
+async def ended_hub() -> None:
+    """A hub that was killed cleans nothing up."""
+
+
+async def test_after_a_pod_that_somebody_deletes_the_volume_stays(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    """Nobody saw its end, so it may have written."""
+    spawner = make()
+    spawner.user_options = {"profile": "missing"}
+    starting = spawner.start()
+    await pod_made(spawner)
+    core_v1.delete_namespaced_pod(spawner.pod_name, namespace, grace_period_seconds=0)
+    with pytest.raises(Shown) as caught:
+        await starting
+    assert "while it was starting" in caught.value.jupyterhub_message
+    assert set(claims(core_v1, namespace)) == {"alice-workspace"}
+
+
 async def test_a_cancelled_start_leaves_nothing(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubespawner import KubeSpawner
 
-from kale_spawner.errors import ChoiceInvalid
+from kale_spawner.errors import ChoiceInvalid, KaleError, StartFailed, Unreachable
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.spawner import KaleSpawner
 from kale_spawner.web.shown import Shown
@@ -158,9 +159,9 @@ async def test_without_images_it_is_kubespawner() -> None:
     assert spawner.options_from_form({"profile": ["small"]}) == plain
     assert "Small one" in await spawner.get_options_form()
     spawner.clear_state()
-    with pytest.raises(Shown) as caught:
+    with pytest.raises(ChoiceInvalid) as caught:
         await load(spawner, {"profile": "unknown"})
-    assert caught.value.status_code == 400
+    assert [error.field for error in caught.value.errors] == ["profile"]
 
 
 async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
@@ -248,3 +249,23 @@ async def test_the_app_is_bound_to_the_loopback(image: str, bind: Any, by_comman
     spawner = make_spawner({"KaleImages": {"images": [entry]}})
     app = (await spawner._offers()).choose("i").app(image)
     assert (app.command is not None) is by_command
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("exc", [ChoiceInvalid([]), StartFailed("no"), Unreachable("no")])
+async def test_users_cannot_end_the_hub(
+    tells: bool, exc: KaleError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub counts a failed start after it was told of it; an older one what it refused too."""
+    monkeypatch.setattr("kale_spawner.spawner._TELLS_REFUSALS", tells)
+    spawner = make_spawner()
+    spawner.handler = SimpleNamespace(settings={"failure_count": 2})
+
+    async def fails() -> str:
+        raise exc
+
+    monkeypatch.setattr(spawner, "_started", fails)
+    with pytest.raises(Shown):
+        await spawner.start()
+    refused_by_an_older_hub = not tells and exc.status < 500
+    assert spawner.handler.settings["failure_count"] == (1 if refused_by_an_older_hub else 2)

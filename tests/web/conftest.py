@@ -145,7 +145,8 @@ def start_hub(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="session")
 def hub(start_hub: StartHub) -> Hub:
-    return start_hub("c.KaleVolumes.max_size = '50Gi'")
+    """It would end itself after three failures of its own; nobody can make it."""
+    return start_hub("c.KaleVolumes.max_size = '50Gi'\nc.Spawner.consecutive_failure_limit = 3")
 
 
 @contextmanager
