@@ -66,8 +66,10 @@ class Profile:
             return App()
         if image.command is not None or image.args is not None:
             return App(_tuple(image.command), _tuple(image.args))
+        if kind is None:
+            return App()
         obeys = image.bind == "env" or (image.bind is None and _OURS.search(reference))
-        if kind is not None and not obeys and kind.loopback_command:
+        if not obeys and kind.loopback_command:
             return App(command=kind.loopback_command, args=())
         return App(args=()) if self.entry is None else App()
 

@@ -139,8 +139,11 @@ class PlanningSpawner(UpstreamSpawner):
         if profile is None:
             return pod
         pod = pods.add_volumes(pod, plan)
+        if profile.kind is None and profile.entry is not None:
+            return pod
+        pod = pods.harden(pods.set_app(pod, profile.app(self.image)))
         if profile.kind is None:
-            return pods.harden(pod) if profile.entry is None else pod
+            return pod
         gateway = pods.Gateway(
             image=self.gateway.image,
             kind=profile.kind,
@@ -148,7 +151,7 @@ class PlanningSpawner(UpstreamSpawner):
             pull_policy=self.gateway.pull_policy or None,
             resources=self.gateway.resources,
         )
-        return pods.harden(pods.add_gateway(pod, profile.app(self.image), gateway))
+        return pods.add_gateway(pod, gateway)
 
 
 def asked(options: Any, offers: Offers) -> dict[str, Any]:

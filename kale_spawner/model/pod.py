@@ -33,7 +33,11 @@ _GATEWAY_TMP = "kale-gateway-tmp"
 _RESTRICTED: Manifest = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
 }
+_APP_USER: Manifest = {"runAsUser": 1000, "runAsGroup": 0}
+_GATEWAY_USER: Manifest = {"runAsUser": 65532, "runAsGroup": 65532}
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def add_volumes(pod: Manifest, plan: Plan) -> Manifest:
     return pod
 
 
-def add_gateway(pod: Manifest, app: App, gateway: Gateway) -> Manifest:
-    """Close the app, and put the gateway before it.
+def add_gateway(pod: Manifest, gateway: Gateway) -> Manifest:
+    """Tell the app to keep to the loopback, and put the gateway before it.
 
     The gateway's port is declared on the app's container: kubespawner and NetworkPolicies of
     Zero to JupyterHub look for it there.
@@ -87,10 +91,6 @@ def add_gateway(pod: Manifest, app: App, gateway: Gateway) -> Manifest:
     ] + [
         port for port in container.get("ports") or () if port.get("name") != wire.GATEWAY_PORT_NAME
     ]
-    for part in ("command", "args"):
-        value = getattr(app, part)
-        if value is not None:
-            container[part] = list(value)
     sidecar = _gateway_container(env, gateway)
     if gateway.mode == "sidecar":
         sidecar["restartPolicy"] = "Always"
@@ -102,26 +102,37 @@ def add_gateway(pod: Manifest, app: App, gateway: Gateway) -> Manifest:
     return pod
 
 
-def harden(pod: Manifest) -> Manifest:
-    """Users and groups of Kubeflow's images, and the *restricted* Pod Security Standard.
+def set_app(pod: Manifest, app: App) -> Manifest:
+    """The app started as `app` says."""
+    pod = copy.deepcopy(pod)
+    container = app_container(pod)
+    for part in ("command", "args"):
+        value = getattr(app, part)
+        if value is not None:
+            container[part] = list(value)
+    return pod
 
-    Only what the administrator left open is set.
+
+def harden(pod: Manifest) -> Manifest:
+    """User and groups of Kubeflow's images, and the *restricted* Pod Security Standard.
+
+    Only what the administrator left open is set, and only for the image's container: their own
+    containers (one that prepares the network as root, say) stay as they are.
     """
     pod = copy.deepcopy(pod)
-    spec = pod["spec"]
-    context = spec.get("securityContext") or {}
+    spec, container = pod["spec"], app_container(pod)
+    whole = spec.get("securityContext") or {}
+    own = container.get("securityContext") or {}
     spec["securityContext"] = {
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "runAsGroup": 0,
         "fsGroup": 100,
         "fsGroupChangePolicy": "OnRootMismatch",
         "supplementalGroups": [100],
-        "seccompProfile": {"type": "RuntimeDefault"},
-        **context,
+        **whole,
     }
-    for container in (spec.get("initContainers") or []) + spec["containers"]:
-        container["securityContext"] = {**_RESTRICTED, **(container.get("securityContext") or {})}
+    ours = {key: value for key, value in (_APP_USER | _RESTRICTED).items() if key not in whole}
+    if (whole | own).get("runAsUser") == 0:
+        ours.pop("runAsNonRoot", None)
+    container["securityContext"] = {**ours, **own}
     spec.setdefault("enableServiceLinks", False)
     spec.setdefault("terminationGracePeriodSeconds", 5)
     return pod
@@ -167,7 +178,7 @@ def _gateway_container(env: list[Manifest], gateway: Gateway) -> Manifest:
         "env": [*hubs, {"name": wire.KIND_ENV, "value": gateway.kind.to_json()}],
         "resources": copy.deepcopy(dict(gateway.resources)),
         "volumeMounts": [{"name": _GATEWAY_TMP, "mountPath": "/tmp"}],
-        "securityContext": {**_RESTRICTED, "readOnlyRootFilesystem": True},
+        "securityContext": {**_GATEWAY_USER, **_RESTRICTED, "readOnlyRootFilesystem": True},
     }
     if gateway.pull_policy:
         container["imagePullPolicy"] = gateway.pull_policy

@@ -36,6 +36,22 @@ CONFIG: dict[str, Any] = {
                 "bind": "env",
                 "kind": "code-server",
             },
+            # As images are started that nobody vouches for, Arrikto's and Kubeflow's own among them.
+            {"id": "jupyter-told", "display_name": "J", "image": JUPYTER, "bind": "command"},
+            {
+                "id": "vscode-told",
+                "display_name": "V",
+                "image": VSCODE,
+                "bind": "command",
+                "kind": "code-server",
+            },
+            {
+                "id": "singleuser",
+                "display_name": "S",
+                "image": JUPYTER,
+                "gateway_mode": "none",
+                "command": ["python3", "-m", "http.server", "8888"],
+            },
             {"id": "missing", "display_name": "M", "image": "localhost/kale-spawner/none:1"},
             {
                 "id": "broken",
@@ -171,11 +187,12 @@ async def test_the_user_is_told_what_happens(make: Make) -> None:
     assert len(messages) == len(set(messages))
 
 
+@pytest.mark.parametrize("told_by", ["", "-told"], ids=["by-environment", "by-command"])
 async def test_the_apps_own_port_is_closed_to_other_pods(
-    make: Make, core_v1: CoreV1Api, namespace: str
+    make: Make, core_v1: CoreV1Api, namespace: str, told_by: str
 ) -> None:
     spawner = make()
-    for profile in ("jupyter", "vscode"):
+    for profile in (f"jupyter{told_by}", f"vscode{told_by}"):
         url = await start(spawner, {"profile": profile})
         address = url.removeprefix("http://").split(":")[0]
         code = (
@@ -463,6 +480,40 @@ async def test_an_entry_of_kubespawners_keeps_kubespawners_storage(
         while True:
             core_v1.read_namespaced_persistent_volume_claim("claim-alice", namespace)
             await asyncio.sleep(0.05)
+
+
+async def test_an_image_with_jupyterhubs_own_server_goes_without_gateway(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    """With our volumes and the restricted standard all the same."""
+    spawner = make()
+    url = await start(spawner, {"profile": "singleuser"})
+    assert url.endswith(":8888")
+    pod = core_v1.read_namespaced_pod(spawner.pod_name, namespace)
+    assert [container.name for container in pod.spec.containers] == ["notebook"]
+    assert pod.spec.init_containers is None
+    assert set(claims(core_v1, namespace)) == {"alice-workspace"}
+
+
+async def test_an_administrators_containers_run_as_they_say(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    """As the one by which Zero to JupyterHub closes the cloud's metadata server."""
+    level = {"pod-security.kubernetes.io/enforce": "privileged"}
+    core_v1.patch_namespace(namespace, {"metadata": {"labels": level}})
+    close = {
+        "name": "block-cloud-metadata",
+        "image": JUPYTER,
+        "command": ["sh", "-c", "test $(id -u) = 0"],
+        "securityContext": {
+            "privileged": True,
+            "runAsUser": 0,
+            "capabilities": {"add": ["NET_ADMIN"]},
+        },
+    }
+    spawner = make({"KubeSpawner": {"init_containers": [close]}})
+    await start(spawner, {"profile": "jupyter"})
+    assert await spawner.poll() is None
 
 
 async def test_deleting_a_server_for_ever_keeps_our_claims(

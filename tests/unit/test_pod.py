@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.limits import Owner
 from kale_spawner.model.plan import Mount, NewClaim, Plan
-from kale_spawner.model.pod import App, Gateway, add_gateway, add_volumes, harden
+from kale_spawner.model.pod import App, Gateway, add_gateway, add_volumes, harden, set_app
 from kale_spawner.wire import KINDS
 
 PLAN = Plan(
@@ -28,7 +30,7 @@ BEFORE: dict[str, Any] = {
     "metadata": {"name": "jupyter-alice"},
     "spec": {
         "securityContext": {"fsGroup": 200},
-        "initContainers": [{"name": "theirs", "image": "x"}],
+        "initContainers": [{"name": "theirs", "image": "x", "securityContext": {"runAsUser": 0}}],
         "containers": [
             {
                 "name": "notebook",
@@ -45,14 +47,24 @@ BEFORE: dict[str, Any] = {
     },
 }
 GATEWAY = Gateway(image="gw:1", kind=KINDS["plain"], resources={"limits": {"memory": "256Mi"}})
-SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+SAFE = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 SIDECAR = {
     "name": "gateway",
     "image": "gw:1",
     "env": [*HUB[1:], {"name": "KALE_GATEWAY_KIND", "value": KINDS["plain"].to_json()}],
     "resources": {"limits": {"memory": "256Mi"}},
     "volumeMounts": [{"name": "kale-gateway-tmp", "mountPath": "/tmp"}],
-    "securityContext": {**SAFE, "readOnlyRootFilesystem": True},
+    "securityContext": {
+        **SAFE,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "readOnlyRootFilesystem": True,
+    },
 }
 AFTER: dict[str, Any] = {
     "metadata": {"name": "jupyter-alice"},
@@ -60,17 +72,13 @@ AFTER: dict[str, Any] = {
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
         "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 0,
             "fsGroup": 200,
             "fsGroupChangePolicy": "OnRootMismatch",
             "supplementalGroups": [100],
-            "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [
             {**SIDECAR, "restartPolicy": "Always"},
-            {"name": "theirs", "image": "x", "securityContext": SAFE},
+            {"name": "theirs", "image": "x", "securityContext": {"runAsUser": 0}},
         ],
         "containers": [
             {
@@ -88,14 +96,14 @@ AFTER: dict[str, Any] = {
                     {"name": "NOTEBOOK_HOST", "value": "127.0.0.1"},
                 ],
                 "resources": {"limits": {"memory": "1Gi"}},
-                "securityContext": {"runAsUser": 1234, **SAFE},
+                "securityContext": {"runAsUser": 1234, "runAsGroup": 0, **SAFE},
                 "volumeMounts": [
                     {"name": "theirs", "mountPath": "/shared"},
                     {"name": "kale-workspace", "mountPath": "/home/jovyan"},
                     {"name": "kale-data-1", "mountPath": "/data", "readOnly": True},
                 ],
             },
-            {"name": "extra", "image": "y", "securityContext": SAFE},
+            {"name": "extra", "image": "y"},
         ],
         "volumes": [
             {"name": "theirs", "emptyDir": {}},
@@ -111,7 +119,7 @@ AFTER: dict[str, Any] = {
 
 
 def made(gateway: Gateway = GATEWAY) -> dict[str, Any]:
-    return harden(add_gateway(add_volumes(BEFORE, PLAN), App(("run",), ()), gateway))
+    return add_gateway(harden(set_app(add_volumes(BEFORE, PLAN), App(("run",), ()))), gateway)
 
 
 def test_the_whole_pod_with_a_sidecar() -> None:
@@ -126,6 +134,18 @@ def test_the_gateway_beside_the_app_on_older_clusters() -> None:
     expected["spec"]["initContainers"].pop(0)
     expected["spec"]["containers"].append({**SIDECAR, "imagePullPolicy": "Always"})
     assert pod == expected
+
+
+@pytest.mark.parametrize("where", ["pod", "container"])
+def test_an_administrator_may_run_the_image_as_root(where: str) -> None:
+    """As for images whose start needs it; then the rest of the standard holds still."""
+    root = {"runAsUser": 0, "runAsGroup": 0}
+    pod: dict[str, Any] = {"spec": {"containers": [{"name": "notebook"}]}}
+    (pod["spec"] if where == "pod" else pod["spec"]["containers"][0])["securityContext"] = root
+    context = harden(pod)["spec"]["containers"][0]["securityContext"]
+    assert "runAsNonRoot" not in context
+    assert context.get("runAsUser", 0) == 0
+    assert context["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_no_workspace_is_an_empty_folder() -> None:

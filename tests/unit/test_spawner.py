@@ -11,6 +11,7 @@ from kubespawner import KubeSpawner
 
 from kale_spawner.errors import ChoiceInvalid, KaleError, StartFailed, Unreachable
 from kale_spawner.model.inventory import Inventory
+from kale_spawner.model.plan import Plan
 from kale_spawner.spawner import KaleSpawner
 from kale_spawner.web.shown import Shown
 from tests.spawning import make_spawner
@@ -249,6 +250,19 @@ async def test_the_app_is_bound_to_the_loopback(image: str, bind: Any, by_comman
     spawner = make_spawner({"KaleImages": {"images": [entry]}})
     app = (await spawner._offers()).choose("i").app(image)
     assert (app.command is not None) is by_command
+
+
+@pytest.mark.parametrize("command", [None, ["run"]])
+async def test_without_gateway_the_hub_says_what_is_started(command: list[str] | None) -> None:
+    entry = {"id": "i", "display_name": "I", "image": "i:1", "gateway_mode": "none"}
+    images = [entry | ({"command": command} if command else {})]
+    spawner = make_spawner({"KaleImages": {"images": images}, "KubeSpawner": {"cmd": ["single"]}})
+    await load(spawner, {})
+    pod = await spawner._pod_manifest(Plan(), "start")
+    container = pod["spec"]["containers"][0]
+    assert container.get("command") == command
+    assert container["args"] == ["single"]
+    assert container["securityContext"]["runAsUser"] == 1000
 
 
 @pytest.mark.parametrize("tells", [True, False])
