@@ -37,12 +37,13 @@ def check_settings(config: Config, spawner_class: Any) -> None:
 
 
 def check_when_hub_starts() -> None:
-    """Have the settings checked by the hub that is loading this spawner, if one is.
+    """Have the settings checked by the hub of this process, if there is one by now.
 
-    JupyterHub makes no spawner before the first user's, and calls nothing of the class. But it
-    resolves `spawner_class` while it reads its configuration, which asks `kale_spawner` for the
-    class, and opens its database right after (trait `session_factory`): a wrong setting raises
-    there, which ends the hub with the message.
+    JupyterHub makes no spawner before the first user's, and calls nothing of the class that it
+    is to use. But it imports the spawners that are installed before anything else, asks them for
+    their traits to read its command line, and imports those that its configuration names; each
+    time this is called. After that it opens its database (trait `session_factory`): a wrong
+    setting raises there, which ends the hub with the message.
     """
     if not Application.initialized():
         return

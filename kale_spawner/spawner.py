@@ -13,6 +13,7 @@ from sqlalchemy import inspect
 from traitlets import Float
 
 from kale_spawner.errors import ChoiceInvalid, KaleError
+from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start, Watches
 from kale_spawner.kube.watch import Waiter
@@ -46,6 +47,12 @@ class KaleSpawner(PageSpawner):
         self._last_choice: dict[str, Any] | None = None
         self._starting: Start | None = None
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def class_traits(cls, **metadata: Any) -> dict[str, Any]:
+        """As ever. A hub that has this package installed asks for it before it does anything."""
+        check_when_hub_starts()
+        return dict(super().class_traits(**metadata))
 
     # --- what the hub keeps -------------------------------------------------------------
 
@@ -240,3 +247,6 @@ async def _finish(work: Awaitable[None]) -> None:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             continue
+
+
+check_when_hub_starts()

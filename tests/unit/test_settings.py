@@ -112,18 +112,21 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], says: str) -> None:
         check(settings)
 
 
-@pytest.mark.parametrize("spawner_class", ['"kale_spawner.KaleSpawner"', "KaleSpawner", '"kale"'])
-def test_a_hub_with_a_wrong_setting_does_not_start(tmp_path: Path, spawner_class: str) -> None:
-    config = tmp_path / "jupyterhub_config.py"
-    config.write_text(
-        "from kale_spawner import KaleSpawner\n"
-        f"c.JupyterHub.spawner_class = {spawner_class}\n"
-        "c.JupyterHub.db_url = 'sqlite://'\n"
-        "c.JupyterHub.authenticator_class = 'dummy'\n"
-    )
+HUB = """
+c.JupyterHub.db_url = "sqlite://"
+c.JupyterHub.authenticator_class = "dummy"
+c.JupyterHub.load_roles = [{"name": "no role's name"}]
+"""
+"""A configuration whose own mistake ends the hub right after its database was opened."""
+
+
+def words_of_hub(folder: Path, lines: str) -> str:
+    """What a hub says that does not start."""
+    config = folder / "jupyterhub_config.py"
+    config.write_text(HUB + lines)
     done = subprocess.run(
         [sys.executable, "-m", "jupyterhub", "-f", str(config)],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -131,9 +134,29 @@ def test_a_hub_with_a_wrong_setting_does_not_start(tmp_path: Path, spawner_class
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].strip().startswith(
-        "kale_spawner.errors.SettingsInvalid: KaleImages.tag: set it"
-    )  # fmt: skip
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'c.JupyterHub.spawner_class = "kale"',
+        'c.JupyterHub.spawner_class = "kale_spawner.spawner.KaleSpawner"',
+        "from kale_spawner.spawner import KaleSpawner\n"
+        "class Ours(KaleSpawner):\n    pass\n"
+        "c.JupyterHub.spawner_class = Ours",
+    ],
+)  # fmt: skip
+def test_a_hub_with_a_wrong_setting_does_not_start(tmp_path: Path, lines: str) -> None:
+    last = words_of_hub(tmp_path, lines).strip().splitlines()[-1].strip()
+    assert last.startswith("kale_spawner.errors.SettingsInvalid: KaleImages.tag: set it")
+
+
+def test_a_hub_with_another_spawner_is_left_alone(tmp_path: Path) -> None:
+    lines = 'import kale_spawner.spawner; c.JupyterHub.spawner_class = "simple"'
+    said = words_of_hub(tmp_path, lines)
+    assert "no role's name" in said
+    assert "KaleImages" not in said
 
 
 def test_every_setting_has_help() -> None:
