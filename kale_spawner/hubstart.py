@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from traitlets.config import Application, Config
+from traitlets.config.loader import LazyConfigValue
 
 from kale_spawner.errors import SettingsInvalid
-from kale_spawner.model.images import DataPreset, WorkspacePreset
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.offers import Offers
+from kale_spawner.presets import check_presets
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 
 
@@ -29,11 +30,24 @@ def check_settings(config: Config, spawner_class: Any) -> None:
     gateway = KaleGateway(config=config)
     _check_volumes(volumes)
     _check_images(images, gateway, bool(config.get("JupyterHub", {}).get("internal_ssl")))
-    for section in ("KubeSpawner", "KaleSpawner"):
-        entries = config.get(section, {}).get("profile_list", [])
-        if isinstance(entries, list):
-            entries = spawner_class._get_initialized_profile_list(spawner_class, entries)
-            Offers(images, volumes, gateway, entries).profiles()
+    entries = _configured(config, spawner_class, "profile_list")
+    entries = spawner_class._get_initialized_profile_list(spawner_class, entries)
+    mounts = _configured(config, spawner_class, "volume_mounts")
+    taken = [str(mount["mountPath"]) for mount in mounts if "mountPath" in mount]
+    check_presets(Offers(images, volumes, gateway, entries), taken)
+
+
+def _configured(config: Config, spawner_class: Any, name: str) -> list[Any]:
+    """A list (or kubespawner's dictionary) that is configured for a spawner, whichever of its
+    classes is named. What is callable can only be asked when there is a user."""
+    value: Any = None
+    for section in spawner_class.section_names():
+        value = config.get(section, {}).get(name, value)
+    if isinstance(value, LazyConfigValue):
+        value = value.get_value([])
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    return value if isinstance(value, list) else []
 
 
 def check_when_hub_starts() -> None:
@@ -63,8 +77,14 @@ def _check_volumes(volumes: KaleVolumes) -> None:
         raise SettingsInvalid("KaleVolumes.max_size: it is smaller than KaleVolumes.min_size")
     if not volumes.access_modes:
         raise SettingsInvalid("KaleVolumes.access_modes: one at least is needed")
-    _check_preset(WorkspacePreset(**volumes.workspace), "KaleVolumes.workspace")
-    _check_preset(DataPreset(**volumes.data_volumes), "KaleVolumes.data_volumes")
+    if volumes.rok_secret:
+        try:
+            expand(volumes.rok_secret, "x" * 200, "y" * 200)
+        except ValueError as exc:
+            raise SettingsInvalid(
+                f"KaleVolumes.rok_secret: {volumes.rok_secret!r} becomes no name of a Secret for "
+                "some users; use small letters, digits, hyphens, and {slug} or {user_slug}"
+            ) from exc
 
 
 def _check_images(images: KaleImages, gateway: KaleGateway, internal_ssl: bool) -> None:
@@ -74,8 +94,6 @@ def _check_images(images: KaleImages, gateway: KaleGateway, internal_ssl: bool) 
         if image.kind not in kinds:
             known = ", ".join(sorted(kinds))
             raise SettingsInvalid(f"{trait}.kind: {image.kind!r} is none of {known}")
-        _check_preset(image.workspace, f"{trait}.workspace")
-        _check_preset(image.data_volumes, f"{trait}.data_volumes")
         if (image.gateway_mode or gateway.mode) != "none" and not gateway.image:
             raise SettingsInvalid(
                 "KaleGateway.image: it is empty; name the image built from images/gateway, "
@@ -86,15 +104,3 @@ def _check_images(images: KaleImages, gateway: KaleGateway, internal_ssl: bool) 
                 "JupyterHub.internal_ssl: the gateway has no certificates; leave it off, "
                 "or set KaleGateway.mode to 'none'"
             )
-
-
-def _check_preset(preset: WorkspacePreset | DataPreset | None, trait: str) -> None:
-    """Raise SettingsInvalid where a preset's name cannot become a claim's for every user."""
-    volumes = preset.volumes if isinstance(preset, DataPreset) else [preset] if preset else []
-    for volume in volumes:
-        if volume.name is not None:
-            try:
-                expand(volume.name, "x" * 200, "y" * 200)
-            except ValueError as exc:
-                message = f"{trait}: the name {volume.name!r} gets too long for some users"
-                raise SettingsInvalid(message) from exc

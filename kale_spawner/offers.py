@@ -16,7 +16,7 @@ from kale_spawner.model.images import (
     WorkspacePreset,
     parse_settings,
 )
-from kale_spawner.model.limits import Limits
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits
 from kale_spawner.model.plan import Offer
 from kale_spawner.model.pod import App
 from kale_spawner.model.quantity import parse_size
@@ -211,6 +211,12 @@ def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:
     else:
         return choice.image
     raise ChoiceInvalid([FieldError("image", message)])
+
+
+def name_templates(offer: Offer) -> list[str]:
+    """What claims' names are derived from: ours, and the administrator's for this profile."""
+    presets = [offer.workspace, *offer.data_volumes.volumes]
+    return [DEFAULT_WORKSPACE, DEFAULT_DATA, *(each.name for each in presets if each and each.name)]
 
 
 def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[str]) -> Limits:

@@ -13,9 +13,16 @@ from kale_spawner.kube.objects import START_ANNOTATION
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, parse_choice, upgrade
 from kale_spawner.model.inventory import Inventory, claims_in_use, make_inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Owner
+from kale_spawner.model.limits import Owner
 from kale_spawner.model.plan import Plan, make_plan
-from kale_spawner.offers import Offers, Profile, check_image, check_options, make_limits
+from kale_spawner.offers import (
+    Offers,
+    Profile,
+    check_image,
+    check_options,
+    make_limits,
+    name_templates,
+)
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.upstream import UpstreamSpawner
 from kale_spawner.wire import USERNAME_LABEL
@@ -119,13 +126,9 @@ class PlanningSpawner(UpstreamSpawner):
 
     async def _plan(self, profile: Profile, choice: Choice) -> Plan:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
-        templates = [DEFAULT_WORKSPACE, DEFAULT_DATA, self.pvc_name_template]
-        for preset in [profile.offer.workspace, *profile.offer.data_volumes.volumes]:
-            if preset is not None and preset.name:
-                templates.append(preset.name)
-        limits = make_limits(
-            self.volumes_settings, [mount["mountPath"] for mount in mounts], templates
-        )
+        taken = [mount["mountPath"] for mount in mounts]
+        templates = [self.pvc_name_template, *name_templates(profile.offer)]
+        limits = make_limits(self.volumes_settings, taken, templates)
         return make_plan(choice, await self._inventory(), limits, self._owner(), profile.offer)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from kale_spawner.errors import SettingsInvalid
 from kale_spawner.model.images import (
     DataPreset,
     Image,
+    VolumePreset,
     WorkspacePreset,
     parse_images,
     parse_settings,
 )
+from kale_spawner.model.kinds import parse_kinds
 from kale_spawner.model.limits import SYSTEM_FOLDERS
 from kale_spawner.model.quantity import parse_size
-from kale_spawner.wire import KINDS, ServerKind
+from kale_spawner.wire import ServerKind
 
 Proposal = Any
 
@@ -189,13 +191,21 @@ class KaleVolumes(LoggingConfigurable):
                 raise TraitError(f"KaleVolumes.{proposal.trait.name}: {exc}") from exc
         return str(proposal.value)
 
+    @validate("storage_class", "storage_classes")
+    def _is_class(self, proposal: Proposal) -> Any:
+        names = proposal.value if isinstance(proposal.value, list) else [proposal.value]
+        for name in filter(None, names):
+            given = {"storage_class": name}
+            _checked(VolumePreset, given, f"KaleVolumes.{proposal.trait.name}: {name!r}")
+        return proposal.value
+
     @validate("workspace")
     def _is_workspace(self, proposal: Proposal) -> dict[str, Any]:
-        return _checked(WorkspacePreset, proposal, "KaleVolumes.workspace")
+        return _checked(WorkspacePreset, proposal.value, "KaleVolumes.workspace")
 
     @validate("data_volumes")
     def _is_data(self, proposal: Proposal) -> dict[str, Any]:
-        return _checked(DataPreset, proposal, "KaleVolumes.data_volumes")
+        return _checked(DataPreset, proposal.value, "KaleVolumes.data_volumes")
 
     @validate("forbidden_mounts", "home")
     def _is_path(self, proposal: Proposal) -> Any:
@@ -252,19 +262,12 @@ class KaleGateway(LoggingConfigurable):
 
     def all_kinds(self) -> dict[str, ServerKind]:
         """The kinds by name, checked. Raises SettingsInvalid."""
-        kinds = dict(KINDS)
-        for name, fields in self.kinds.items():
-            command = tuple(fields.get("loopback_command", ()))
-            try:
-                kinds[name] = ServerKind(**{**fields, "name": name, "loopback_command": command})
-            except TypeError as exc:
-                raise SettingsInvalid(f"KaleGateway.kinds[{name!r}]: {exc}") from exc
-        return kinds
+        return parse_kinds(self.kinds, "KaleGateway.kinds")
 
 
-def _checked(model: Any, proposal: Proposal, trait: str) -> dict[str, Any]:
+def _checked(model: Any, value: dict[str, Any], trait: str) -> dict[str, Any]:
     try:
-        parse_settings(model, proposal.value, trait)
+        parse_settings(model, value, trait)
     except SettingsInvalid as exc:
         raise TraitError(str(exc)) from exc
-    return dict(proposal.value)
+    return dict(value)

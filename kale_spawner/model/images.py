@@ -124,7 +124,7 @@ def parse_settings(model: type[_Model], data: Any, trait: str) -> _Model:
 
 
 def parse_images(entries: Sequence[Any], trait: str) -> list[Image]:
-    """The images, with unique ids and at most one default."""
+    """The images, with unique ids and at most one default, which is shown."""
     images = [
         parse_settings(Image, entry, f"{trait}[{index}]") for index, entry in enumerate(entries)
     ]
@@ -134,4 +134,10 @@ def parse_images(entries: Sequence[Any], trait: str) -> list[Image]:
     defaults = [image.id for image in images if image.default]
     if len(defaults) > 1:
         raise SettingsInvalid(f"{trait}: only one can be default, not {', '.join(defaults)}")
+    for index, image in enumerate(images):
+        if image.default and image.hidden:
+            raise SettingsInvalid(
+                f"{trait}[{index}]: {image.id!r} is default and hidden; make another the default, "
+                "or show it"
+            )
     return images

@@ -18,6 +18,21 @@ ROOT = Path(__file__).parents[2]
 TAG = {"tag": "release-2.0"}
 OWN = {"id": "own", "display_name": "Own", "image": "reg/own:1"}
 OTHER = {**OWN, "id": "other"}
+KIND = {"port": 8080, "prefix": "strip", "ready_path": "/up?", "loopback_command": ["serve"]}
+DATA = {"volumes": [{"mount": "/a"}, {"source": "existing", "name": "team", "mount": "/b"}]}
+
+
+def volumes(**settings: Any) -> dict[str, Any]:
+    return {"KaleImages": TAG, "KaleVolumes": settings}
+
+
+def kind(**settings: Any) -> dict[str, Any]:
+    return {"KaleImages": TAG, "KaleGateway": {"kinds": {"k": settings}}}
+
+
+def profiles(**entry: Any) -> dict[str, Any]:
+    entries = [{"display_name": "P", **entry}]
+    return {"KaleImages": {"images": [OWN]}, "KubeSpawner": {"profile_list": entries}}
 
 
 def check(settings: dict[str, Any]) -> None:
@@ -33,6 +48,17 @@ def check(settings: dict[str, Any]) -> None:
         {
             "KaleImages": {"images": [{**OWN, "kind": "mine"}]},
             "KaleGateway": {"kinds": {"mine": {}}},
+        },
+        {"KaleImages": TAG, "KaleGateway": {"kinds": {"mine": KIND}}},
+        {"KaleImages": {**TAG, "custom_image_pattern": ".*"}},
+        {"KaleImages": TAG, "KaleVolumes": {"workspace": {"source": "existing"}}},
+        {"KaleImages": TAG, "KaleVolumes": {"workspace": {"source": "existing", "name": "team"}}},
+        {"KaleImages": TAG, "KaleVolumes": {"workspace": {"mode": "fixed", "source": "none"}}},
+        {"KaleImages": TAG, "KaleVolumes": {"data_volumes": DATA}},
+        {"KaleImages": TAG, "KaleVolumes": {"storage_class": "", "workspace": {"name": "{slug}"}}},
+        {
+            "KaleImages": {"images": [{**OWN, "kubespawner_override": {"volume_mounts": []}}]},
+            "KubeSpawner": {"volume_mounts": [{"name": "v", "mountPath": "/home/jovyan"}]},
         },
         {
             "KaleImages": {"images": [OWN]},
@@ -108,6 +134,76 @@ def test_settings_that_work(settings: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises((SettingsInvalid, TraitError), match=says):
+        check(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"KaleImages": {"images": OWN}}, "'images' trait of a KaleImages .* expected a list"),
+        ({"KaleImages": {"images": ["own"]}}, r"KaleImages.images\[0\]: write it as"),
+        (
+            {"KaleImages": {"images": [OTHER, {**OWN, "default": True, "hidden": True}]}},
+            r"KaleImages.images\[1\]: 'own' is default and hidden",
+        ),
+        (volumes(storage_classes=5), "'storage_classes' trait of a KaleVolumes .* a list"),
+        (volumes(storage_classes=["a b"]), "KaleVolumes.storage_classes: 'a b': .*storage class"),
+        (volumes(storage_class="rok_csi"), "KaleVolumes.storage_class: 'rok_csi'"),
+        (volumes(rok_secret="{username}-token"), "KaleVolumes.rok_secret: "),
+        (volumes(workspace={"mount": "/etc/home"}), "KaleVolumes.workspace: mount: /etc belongs"),
+        (volumes(workspace={"mount": "/"}), "KaleVolumes.workspace: mount: "),
+        (volumes(workspace={"mount": "/home"}), "KaleVolumes.workspace: mount: /home would hide"),
+        (volumes(home="/root"), "KaleVolumes.home: /root belongs to the system"),
+        (volumes(workspace={"storage_class": "fast"}), 'KaleVolumes.workspace: storage_class: "f'),
+        (volumes(max_size="5Gi"), "KaleVolumes.workspace: size: 10Gi is too large; .* 5Gi"),
+        (volumes(workspace={"name": "home"}), "KaleVolumes.workspace: the name 'home' .*{slug}"),
+        (
+            volumes(workspace={"source": "existing", "mode": "fixed"}),
+            "KaleVolumes.workspace: name: choose which",
+        ),
+        (
+            volumes(data_volumes={"volumes": [{"mount": "/a"}, {"mount": "/a"}]}),
+            "KaleVolumes.data_volumes: volumes.1.mount: /a is taken",
+        ),
+        (
+            volumes(data_volumes={"volumes": [{"mount": "/home"}]}),
+            "KaleVolumes.data_volumes: volumes.0.mount: this would hide the workspace",
+        ),
+        (
+            volumes(data_volumes={"volumes": [{"mount": "/a"}]}, max_data_volumes=0),
+            "KaleVolumes.data_volumes: 1 are too many; at most 0",
+        ),
+        (
+            {"KaleImages": {"images": [OTHER, {**OWN, "workspace": {"size": "1"}}]}},
+            r"KaleImages.images\[1\].workspace: size: 1 is too small",
+        ),
+        (
+            profiles(kale={"image": "own", "data_volumes": {"volumes": [{"mount": "/tmp"}]}}),
+            r"profile_list\['p'\]\['kale'\].data_volumes: volumes.0.mount: /tmp belongs",
+        ),
+        (
+            {
+                "KaleImages": TAG,
+                "KubeSpawner": {
+                    "volume_mounts": {"home": {"name": "v", "mountPath": "/home/jovyan"}}
+                },
+            },
+            "KubeSpawner.volume_mounts: .* /home/jovyan .*singleuser.storage.type",
+        ),
+        (kind(port="8888"), r"KaleGateway.kinds\['k'\]: port: "),
+        (kind(port=0), r"KaleGateway.kinds\['k'\]: port: 0 is not a port"),
+        (kind(port=18888), r"KaleGateway.kinds\['k'\]: port: 18888 is the gateway's"),
+        (kind(prefix="cut"), r"KaleGateway.kinds\['k'\]: prefix: use one of 'keep', 'strip'"),
+        (kind(prefix_header="A: b"), r"KaleGateway.kinds\['k'\]: prefix_header: "),
+        (kind(ready_path="healthz"), r"KaleGateway.kinds\['k'\]: ready_path: "),
+        (kind(activity="now"), r"KaleGateway.kinds\['k'\]: activity: use one of 'jupyter'"),
+        (kind(loopback_command="serve"), r"KaleGateway.kinds\['k'\]: loopback_command: "),
+    ],
+)  # fmt: skip
+def test_what_could_never_start_is_refused_with_the_hub(
+    settings: dict[str, Any], says: str
+) -> None:
     with pytest.raises((SettingsInvalid, TraitError), match=says):
         check(settings)
 

@@ -1,0 +1,61 @@
+"""Kinds of servers that an administrator adds: configuration, made strict.
+
+What is refused here would end the gateway of every server of that kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+
+from kale_spawner.model.images import parse_settings
+from kale_spawner.wire import APP_PORT, GATEWAY_PORT, KINDS, ActivitySource, Prefix, ServerKind
+
+_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)?")
+_PATH = re.compile(r"/[A-Za-z0-9._~@+=:,!*()%/?&-]*")
+
+
+def _port(value: int) -> int:
+    if not 0 < value < 65536:
+        raise ValueError(f"{value} is not a port; use one from 1 to 65535, like {APP_PORT}")
+    if value == GATEWAY_PORT:
+        raise ValueError(f"{value} is the gateway's own; let the app listen at another")
+    return value
+
+
+def _header(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header, like X-RStudio-Root-Path")
+    return value
+
+
+def _path(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise ValueError(f"{value!r} is not a path from the app's root, like /healthz")
+    return value
+
+
+class KindEntry(BaseModel):
+    """An entry of KaleGateway.kinds: the fields of `ServerKind`, without its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: Annotated[StrictInt, AfterValidator(_port)] = APP_PORT
+    prefix: Prefix = "keep"
+    prefix_header: Annotated[str, AfterValidator(_header)] = ""
+    ready_path: Annotated[str, AfterValidator(_path)] = "/"
+    activity: ActivitySource = "requests"
+    loopback_command: list[str] = Field(default_factory=list)
+
+
+def parse_kinds(entries: Mapping[str, Any], trait: str) -> dict[str, ServerKind]:
+    """These kinds and the known ones, by name. Raises SettingsInvalid."""
+    kinds = dict(KINDS)
+    for name, entry in entries.items():
+        fields = parse_settings(KindEntry, entry, f"{trait}[{name!r}]").model_dump()
+        fields["loopback_command"] = tuple(fields["loopback_command"])
+        kinds[name] = ServerKind(name=name, **fields)
+    return kinds
