@@ -30,23 +30,26 @@ def check_settings(config: Config, spawner_class: Any) -> None:
     gateway = KaleGateway(config=config)
     _check_volumes(volumes)
     _check_images(images, gateway, bool(config.get("JupyterHub", {}).get("internal_ssl")))
-    entries = _configured(config, spawner_class, "profile_list")
+    entries = _entries(config, spawner_class, "profile_list")
     entries = spawner_class._get_initialized_profile_list(spawner_class, entries)
-    mounts = _configured(config, spawner_class, "volume_mounts")
+    mounts = _entries(config, spawner_class, "volume_mounts")
     taken = [str(mount["mountPath"]) for mount in mounts if "mountPath" in mount]
     check_presets(Offers(images, volumes, gateway, entries), taken)
 
 
-def _configured(config: Config, spawner_class: Any, name: str) -> list[Any]:
-    """A list (or kubespawner's dictionary) that is configured for a spawner, whichever of its
-    classes is named. What is callable can only be asked when there is a user."""
+def _setting(config: Config, spawner_class: Any, name: str) -> Any:
+    """What is configured for a spawner, whichever of its classes is named; None for nothing."""
     value: Any = None
     for section in spawner_class.section_names():
         value = config.get(section, {}).get(name, value)
-    if isinstance(value, LazyConfigValue):
-        value = value.get_value([])
+    return value.get_value([]) if isinstance(value, LazyConfigValue) else value
+
+
+def _entries(config: Config, spawner_class: Any, name: str) -> list[Any]:
+    """A list, or kubespawner's dictionary. What is callable can only be asked for a user."""
+    value = _setting(config, spawner_class, name)
     if isinstance(value, dict):
-        value = [value[key] for key in sorted(value)]
+        return [value[key] for key in sorted(value)]
     return value if isinstance(value, list) else []
 
 
@@ -70,6 +73,18 @@ def _check_app(change: Any) -> None:
     app = change.owner
     if getattr(app.spawner_class, "checks_settings", False):
         check_settings(app.config, app.spawner_class)
+        if _is_plain(app.config, app.spawner_class):
+            app.log.info(
+                "KaleImages.images is [] and KubeSpawner.profile_list is empty: "
+                "every server is KubeSpawner's, with KubeSpawner.image"
+            )
+
+
+def _is_plain(config: Config, spawner_class: Any) -> bool:
+    """Whether nothing at all is offered: what may be wanted, and looks like a mistake."""
+    return not KaleImages(config=config).images and not _setting(
+        config, spawner_class, "profile_list"
+    )
 
 
 def _check_volumes(volumes: KaleVolumes) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from kale_spawner.errors import SettingsInvalid
-from kale_spawner.hubstart import check_settings
+from kale_spawner.hubstart import _check_app, check_settings
 from kale_spawner.spawner import KaleSpawner
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +255,27 @@ def test_a_hub_with_another_spawner_is_left_alone(tmp_path: Path) -> None:
     said = words_of_hub(tmp_path, lines)
     assert "no role's name" in said
     assert "KaleImages" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"KaleImages": {"images": []}}, True),
+        ({"KaleImages": {"images": [OWN]}}, False),
+        (
+            {"KaleImages": {"images": []}, "KubeSpawner": {"profile_list": lambda spawner: []}},
+            False,
+        ),
+    ],
+)
+def test_a_hub_that_offers_nothing_says_so(
+    settings: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("hub")
+    app = SimpleNamespace(spawner_class=KaleSpawner, config=Config(settings), log=log)
+    with caplog.at_level(logging.INFO):
+        _check_app(SimpleNamespace(owner=app))
+    assert [record.message[:17] for record in caplog.records] == ["KaleImages.images"] * told
 
 
 def test_every_setting_has_help() -> None:

@@ -165,6 +165,16 @@ async def test_without_images_it_is_kubespawner() -> None:
     assert [error.field for error in caught.value.errors] == ["profile"]
 
 
+async def test_without_images_and_profiles_nothing_is_asked() -> None:
+    """KubeSpawner's own image starts at once, with KubeSpawner's own storage."""
+    spawner = make_spawner({"KaleImages": {"images": [], "tag": ""}})
+    assert not await spawner.get_options_form()
+    before = spawner.image
+    await load(spawner, {})
+    assert (spawner.image, spawner._profile) == (before, None)
+    assert "singleuser" in before
+
+
 async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
     images = [
         {"id": "a", "display_name": "A", "image": "a:1"},
