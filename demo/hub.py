@@ -65,7 +65,7 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
         "KALE_HUB_PASSWORD": password,
         "KALE_HUB_STATE": str(home),
     }
-    with (home / "hub.log").open("a") as log:
+    with _new_log(home).open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "jupyterhub_config.py")],
             cwd=home,
@@ -110,6 +110,14 @@ def end_proxy(name: str) -> None:
                 time.sleep(0.01)
     except (FileNotFoundError, ProcessLookupError):
         return
+
+
+def _new_log(home: Path) -> Path:
+    """Each hub begins a log; that of the one before, which may tell why it ended, is hub.log.1."""
+    log = home / "hub.log"
+    if log.exists():
+        log.replace(home / "hub.log.1")
+    return log
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
