@@ -21,6 +21,20 @@ def cards(profiles: Sequence[Profile], owner: Owner, pattern: str) -> list[Profi
     return [_card(each, owner, pattern, default) for each in profiles if not each.hidden]
 
 
+def entries(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
+    """The profiles for a template of kubespawner's: our images as entries, then its own."""
+    default = default_of(profiles).id if profiles else ""
+    shown = [each for each in profiles if not each.hidden]
+    return [{**_entry(each), "slug": each.id, "default": each.id == default} for each in shown]
+
+
+def _entry(profile: Profile) -> Mapping[str, Any]:
+    if profile.entry is not None:
+        return profile.entry
+    texts = {part: _shown(profile, part) for part in ("display_name", "description")}
+    return {**texts, "profile_options": {}}
+
+
 def _card(profile: Profile, owner: Owner, pattern: str, default: str) -> ProfileCard:
     fixed, hidden = set(), set()
     workspace, data = profile.offer.workspace, profile.offer.data_volumes

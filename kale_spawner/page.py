@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 from traitlets import default
 
-from kale_spawner.cards import cards
+from kale_spawner.cards import cards, entries
 from kale_spawner.errors import ChoiceInvalid, KaleError
 from kale_spawner.model.choices import parse_choice
 from kale_spawner.offers import make_limits
-from kale_spawner.planning import PlanningSpawner, asked
+from kale_spawner.planning import PlanningSpawner, as_kubespawner
 from kale_spawner.web import refused
 from kale_spawner.web.form import FormView, parse_form, render_form
 from kale_spawner.web.shown import Shown, shown
+
+_KUBESPAWNERS = ("profile", "profile_options")
+"""What of a choice a template of kubespawner's can show."""
 
 
 class PageSpawner(PlanningSpawner):
@@ -22,11 +26,18 @@ class PageSpawner(PlanningSpawner):
 
     @default("options_form")
     def _default_options_form(self) -> Any:
-        return super()._options_form_default() if self._is_plain else type(self)._render_page
+        if self._is_plain:
+            return super()._options_form_default()
+        return type(self)._render_template if self._has_template else type(self)._render_page
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Any:
         return self._options_from_form if self._is_plain else self._options_from_page
+
+    @property
+    def _reads_form_itself(self) -> bool:
+        ours = (self._options_from_form, self._options_from_page)
+        return self.options_from_form not in ours
 
     @default("apply_user_options")
     def _default_apply(self) -> Any:
@@ -42,7 +53,7 @@ class PageSpawner(PlanningSpawner):
         offers = await self._offers()
         owner, pattern = self._owner(), self.images.custom_image_pattern
         try:
-            last = asked(self.user_options, offers)
+            last = self._asked(offers)
             parse_choice(last)
         except ChoiceInvalid:
             last = {}
@@ -57,6 +68,35 @@ class PageSpawner(PlanningSpawner):
             home=self.volumes_settings.home,
             from_link=bool(attempt and attempt.from_link),
         )
+
+    @property
+    def _has_template(self) -> bool:
+        """Whether the administrator gave kubespawner a template of their own."""
+        folders = self.additional_profile_form_template_paths
+        return bool(self.profile_form_template) or any(
+            (Path(folder) / "form.html").is_file() for folder in folders
+        )
+
+    async def _render_template(self) -> str:
+        """kubespawner's form by the administrator's template: our images, then their entries.
+
+        It fills in what was chosen last, or what was refused just now, in kubespawner's words.
+        """
+        attempt = refused.current()
+        spawner = attempt.spawner if attempt is not None else self
+        offers = await spawner._offers()
+        try:
+            submitted = attempt.submitted if attempt is not None else None
+            filled = spawner._asked(offers) if submitted is None else submitted
+            choice = parse_choice({each: filled[each] for each in _KUBESPAWNERS if each in filled})
+        except ChoiceInvalid:
+            choice = parse_choice({})
+        kept = spawner.user_options
+        spawner.user_options = as_kubespawner(choice.profile, choice) if choice.profile else {}
+        try:
+            return str(spawner._render_options_form(entries(offers.profiles())))
+        finally:
+            spawner.user_options = kept
 
     def _options_from_page(self, formdata: dict[str, Any]) -> Awaitable[dict[str, Any]]:
         submitted = parse_form(formdata)

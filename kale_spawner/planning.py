@@ -68,11 +68,33 @@ class PlanningSpawner(UpstreamSpawner):
             except (ValueError, KeyError) as exc:
                 raise ChoiceInvalid([FieldError("profile", str(exc))]) from exc
             return
-        choice = parse_choice(asked(self.user_options, offers))
+        choice = parse_choice(self._asked(offers))
         profile = offers.choose(choice.profile)
         self._check(profile, choice)
         self._profile, self._choice = profile, choice
         self._apply_profile(profile, choice, [dict(entry) for entry in offers.profile_list])
+
+    @property
+    def _reads_form_itself(self) -> bool:
+        """Whether `options_from_form` is the administrator's own; the page knows."""
+        return False
+
+    def _asked(self, offers: Offers) -> dict[str, Any]:
+        """What was stored, or came over the API, with kubespawner's own words where it may.
+
+        What an administrator's `options_from_form` adds for hooks of theirs is not looked at.
+        """
+        given = dict(self.user_options or {})
+        entry = next((e for e in offers.profile_list if e["slug"] == given.get("profile")), None)
+        if self._reads_form_itself:
+            options = (entry or {}).get("profile_options") or {}
+            known = {
+                *Choice.model_fields,
+                *options,
+                *(f"{each}--unlisted-choice" for each in options),
+            }
+            given = {key: value for key, value in given.items() if key in known}
+        return given if entry is None else upgrade(given)
 
     def _check(self, profile: Profile, choice: Choice) -> None:
         check_options(profile, choice)
@@ -92,7 +114,7 @@ class PlanningSpawner(UpstreamSpawner):
             image = profile.image.reference(self.images.registry, self.images.tag)
             self._apply_overrides({"image": image})
         options = self.user_options
-        self.user_options = _as_kubespawner(profile.id, choice)
+        self.user_options = as_kubespawner(profile.id, choice)
         try:
             self._validate_user_options(entries)
             self._load_profile(profile.id, entries)
@@ -157,14 +179,7 @@ class PlanningSpawner(UpstreamSpawner):
         return pods.add_gateway(pod, gateway)
 
 
-def asked(options: Any, offers: Offers) -> dict[str, Any]:
-    """What was stored, or came over the API, with kubespawner's own words where it may."""
-    given = dict(options or {})
-    entries = [entry["slug"] for entry in offers.profile_list]
-    return upgrade(given) if given.get("profile") in entries else given
-
-
-def _as_kubespawner(slug: str, choice: Choice) -> dict[str, Any]:
+def as_kubespawner(slug: str, choice: Choice) -> dict[str, Any]:
     """A choice in the words of kubespawner's own options."""
     options: dict[str, Any] = {"profile": slug}
     for name, value in choice.profile_options.items():

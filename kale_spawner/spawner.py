@@ -59,7 +59,8 @@ class KaleSpawner(PageSpawner):
     def _keep_choice(self) -> None:
         """The cluster took it, so this is what the page shows next time."""
         if self._choice is not None:
-            self._last_choice = self._choice.stored()
+            own = self._reads_form_itself
+            self._last_choice = dict(self.user_options) if own else self._choice.stored()
             self._store_options(self._last_choice)
 
     def _forget_choice(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -229,6 +230,101 @@ async def test_the_page_shows_what_was_typed_and_why_it_was_refused(
     form = await default.get_options_form()
     assert "7x" in form
     assert "is not a size" in form
+
+
+TEMPLATE = (
+    "{% for p in profile_list %}<{{ p.slug }}{{ '*' if p.default }}:{{ p.display_name }}:"
+    "{{ p.profile_options | default({}) | join('+') }}>{% endfor %}"
+    "{{ user_options.profile }}={{ user_options.image }}"
+)
+
+
+@pytest.fixture
+def nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: KaleSpawner) -> Inventory:
+        return Inventory()
+
+    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+
+
+@pytest.fixture(params=["text", "folder"])
+def template(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """kubespawner's two ways to a template of one's own."""
+    if request.param == "text":
+        return {"profile_form_template": TEMPLATE}
+    (tmp_path / "form.html").write_text(TEMPLATE)
+    return {"additional_profile_form_template_paths": [str(tmp_path)]}
+
+
+@pytest.mark.usefixtures("nothing_there")
+async def test_a_template_of_kubespawners_shows_our_images_too(template: dict[str, Any]) -> None:
+    images = [
+        {"id": "a", "display_name": "A", "image": "a:1"},
+        {"id": "b", "display_name": "B", "image": "b:1", "hidden": True},
+    ]
+    config = {
+        "KaleImages": {"images": images},
+        "KubeSpawner": {"profile_list": PROFILES, **template},
+    }
+    shown = "<a*:A:><small:Small one:image><big:Big:>"
+    spawner = make_spawner(config)
+    assert await spawner.get_options_form() == f"{shown}="
+    last = {"profile": "small", "profile_options": {"image": "full"}}
+    spawner = make_spawner(config, options=last)
+    assert await spawner.get_options_form() == f"{shown}small=full"
+    assert spawner.user_options == last
+
+
+@pytest.mark.usefixtures("nothing_there")
+async def test_what_a_template_of_kubespawners_posts_is_started(template: dict[str, Any]) -> None:
+    config = {"KubeSpawner": {"profile_list": PROFILES, **template}}
+    for fields, image in (
+        ({"profile": ["vscode-kale"]}, "gcr.io/arrikto/vscode-kale-py38:release-2.0"),
+        ({"profile": ["small"], "profile-option-small--image": ["full"]}, "full:1"),
+        ({"profile": ["small"], "profile-option-small--image--unlisted-choice": ["own/x"]}, "own/x"),
+    ):  # fmt: skip
+        spawner = make_spawner(config)
+        await load(spawner, await spawner.options_from_form(fields))
+        assert spawner.image == image
+    fields = {"profile": ["small"], "profile-option-small--image": ["huge"]}
+    with pytest.raises(Shown, match=r"profile_options.image: .huge. is not offered"):
+        await spawner.options_from_form(fields)
+    assert (await spawner.get_options_form()).endswith("small=huge")
+
+
+async def test_an_own_form_and_its_reader_win() -> None:
+    """What the reader gives is kept as it is, for the administrator's own hooks."""
+    config = {
+        "KubeSpawner": {
+            "profile_list": PROFILES,
+            "options_form": "<input name=image><input name=cost>",
+            "options_from_form": lambda data: {key: value[0] for key, value in data.items()},
+        }
+    }
+    spawner = make_spawner(config)
+    assert await spawner.get_options_form() == "<input name=image><input name=cost>"
+    fields = {"profile": ["small"], "image": ["full"], "cost": ["12"]}
+    options = spawner.options_from_form(fields)
+    await load(spawner, options)
+    assert spawner.image == "full:1"
+    spawner._keep_choice()
+    assert spawner.user_options == {"profile": "small", "image": "full", "cost": "12"}
+    spawner.clear_state()
+    await spawner.load_user_options()
+    assert spawner.image == "full:1"
+    spawner.clear_state()
+    await load(spawner, {"cost": "12"})
+    assert spawner.image == "gcr.io/arrikto/jupyter-kale-py38:release-2.0"
+
+
+@pytest.mark.usefixtures("nothing_there")
+async def test_an_own_form_without_a_reader_posts_what_kubespawner_reads() -> None:
+    spawner = make_spawner({"KubeSpawner": {"profile_list": PROFILES, "options_form": "<i>"}})
+    assert await spawner.get_options_form() == "<i>"
+    await load(spawner, await spawner.options_from_form({"profile": ["big"], "other": ["1"]}))
+    assert spawner.mem_limit == 4 * 2**30
+    with pytest.raises(ChoiceInvalid, match="cost"):
+        await load(spawner, {"cost": "12"})
 
 
 async def test_ports_are_found_where_other_containers_declare_none() -> None:

@@ -311,6 +311,50 @@ def test_an_image_of_ones_own_has_to_match(other_hub: Hub, nothing_made: None) -
     assert answer.page.fields()["image.jupyter-kale"] == "evil/image:1"
 
 
+TEMPLATE = """
+import kubespawner
+templates = __import__("pathlib").Path(kubespawner.__file__).parent / "templates"
+c.KubeSpawner.profile_form_template = (templates / "form.html").read_text()
+"""
+
+
+@pytest.fixture(scope="module")
+def templated_hub(start_hub: StartHub) -> Hub:
+    """A hub whose administrator made a copy of kubespawner's own page."""
+    return start_hub(PROFILES + TEMPLATE)
+
+
+def test_a_template_of_kubespawners_shows_and_starts_all_that_is_offered(
+    templated_hub: Hub, cluster: Cluster
+) -> None:
+    visitor = templated_hub.visitor("tess")
+    shown = visitor.get("/hub/spawn").page
+    offered = [
+        each.attrs["value"] for each in shown.elements if each.attrs.get("name") == "profile"
+    ]
+    assert offered == ["jupyter-kale", "vscode-kale", "big", "large"]
+    assert shown.fields() | {"_xsrf": ""} == {
+        "_xsrf": "", "profile": "jupyter-kale", "profile-option-big--size": "s",
+    }  # fmt: skip
+    wrong = visitor.spawn(profile="big", **{"profile-option-big--size": "none"})
+    assert wrong.status == REFUSED
+    assert "is not offered here; use s, l" in wrong.text
+    assert wrong.page.fields()["profile"] == "big"
+    for fields, image, claims in (
+        ({"profile": "big", "profile-option-big--size": "l"}, "localhost/big:1", set()),
+        ({"profile": "vscode-kale"}, "vscode-kale-py38:test", {"tess-workspace", "tess-data-1"}),
+    ):
+        answer = visitor.spawn(**fields)
+        assert answer.status == 302, answer.text
+        until(lambda: cluster.pods())
+        (pod,) = cluster.core.list_namespaced_pod(cluster.namespace).items
+        assert pod.spec.containers[0].image.endswith(image)
+        assert set(cluster.claims()) == claims
+        stop(templated_hub, "tess")
+        until(lambda: not cluster.pods())
+    assert visitor.get("/hub/spawn").page.fields()["profile"] == "vscode-kale"
+
+
 def test_the_pages_script_data_is_json(hub: Hub) -> None:
     page = hub.visitor("ann").get("/hub/spawn").page
     data = json.loads(page.by_id("kale-data-json").text)
