@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
-from kale_spawner.model.choices import Choice, UnlistedChoice
+from kale_spawner.model.choices import Choice, UnlistedChoice, read_choice
 from kale_spawner.model.images import (
     DataPreset,
     Image,
@@ -108,6 +109,32 @@ class Offers:
                 [FieldError("profile", f'"{asked[:80]}" is not offered here; use {known}')]
             )
         return default_of(profiles)
+
+    def judge(self, data: Mapping[str, Any]) -> tuple[Profile, Choice, list[FieldError]]:
+        """Profile and choice as far as they are valid, and all that is wrong before the plan.
+
+        For a profile that is not there, the volumes are judged as where users may choose all.
+        """
+        choice, errors = read_choice(data)
+        if any(error.field in ("", "profile") for error in errors):
+            return self._unknown(), choice, errors
+        try:
+            profile = self.choose(choice.profile)
+        except ChoiceInvalid as exc:
+            return self._unknown(), choice, [*errors, *exc.errors]
+        for check in (
+            check_options,
+            partial(check_image, pattern=self.images.custom_image_pattern),
+        ):
+            try:
+                check(profile, choice)
+            except ChoiceInvalid as exc:
+                errors += exc.errors
+        return profile, choice, errors
+
+    def _unknown(self) -> Profile:
+        offer = Offer(WorkspacePreset(mount=self.volumes.home))
+        return Profile("", None, None, offer, "none", None)
 
     def _image(self, image: Image, kinds: Mapping[str, ServerKind]) -> Profile:
         mode = image.gateway_mode or self.gateway.mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlparse
@@ -20,7 +20,7 @@ from sqlalchemy import inspect
 from tornado import web
 from traitlets import Float, default
 
-from kale_spawner.errors import ChoiceInvalid, KaleError
+from kale_spawner.errors import ChoiceInvalid, FieldError, KaleError
 from kale_spawner.kube.objects import START_ANNOTATION, Objects
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start, Watches
@@ -37,7 +37,6 @@ from kale_spawner.offers import (
     Profile,
     cards,
     check_image,
-    check_options,
     make_limits,
 )
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
@@ -137,10 +136,8 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
     async def _judge(self, data: dict[str, Any], attempt: refused.Refused) -> dict[str, Any]:
         """The choice as it is stored, if it can be planned; else the page shows why not."""
         try:
-            choice = parse_choice(data)
-            profile = (await self._offers()).choose(choice.profile)
-            self._check(profile, choice)
-            await self._plan(profile, choice)
+            profile, choice, found = (await self._offers()).judge(data)
+            await self._plan(profile, choice, found)
         except ChoiceInvalid as exc:
             attempt.errors = exc.errors
             raise _http(exc) from exc
@@ -177,15 +174,11 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
             except (ValueError, KeyError) as exc:
                 raise Shown(400, f"profile: {exc}") from exc
             return
-        choice = parse_choice(_asked(self.user_options, offers))
-        profile = offers.choose(choice.profile)
-        self._check(profile, choice)
+        profile, choice, found = offers.judge(_asked(self.user_options, offers))
+        if found:
+            await self._plan(profile, choice, found)  # raises, with what else is wrong
         self._profile, self._choice = profile, choice
         self._apply_profile(profile, choice, [dict(entry) for entry in offers.profile_list])
-
-    def _check(self, profile: Profile, choice: Choice) -> None:
-        check_options(profile, choice)
-        check_image(profile, choice, self.images.custom_image_pattern)
 
     def _apply_profile(
         self, profile: Profile, choice: Choice, entries: list[dict[str, Any]]
@@ -295,7 +288,9 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         ]
         return make_inventory(claims, self.user.name, claims_in_use(running, self.user.name))
 
-    async def _plan(self, profile: Profile, choice: Choice) -> Plan:
+    async def _plan(
+        self, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
+    ) -> Plan:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
         templates = [DEFAULT_WORKSPACE, DEFAULT_DATA, self.pvc_name_template]
         for preset in [profile.offer.workspace, *profile.offer.data_volumes.volumes]:
@@ -304,7 +299,8 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         limits = make_limits(
             self.volumes_settings, [mount["mountPath"] for mount in mounts], templates
         )
-        return make_plan(choice, await self._inventory(), limits, self._owner(), profile.offer)
+        there, owner = await self._inventory(), self._owner()
+        return make_plan(choice, there, limits, owner, profile.offer, found)
 
     # --- the pod ------------------------------------------------------------------------
 

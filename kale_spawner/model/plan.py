@@ -4,6 +4,7 @@ where. Pure: the same choice, claims and limits give the same plan."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,15 +71,24 @@ class Offer:
 
 
 def make_plan(
-    choice: Choice, inventory: Inventory, limits: Limits, owner: Owner, offer: Offer
+    choice: Choice,
+    inventory: Inventory,
+    limits: Limits,
+    owner: Owner,
+    offer: Offer,
+    found: Sequence[FieldError] = (),
 ) -> Plan:
-    """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong."""
-    planner = _Planner(inventory, limits, owner)
+    """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong.
+
+    found: what is known to be wrong. It is told with the rest; the choice lacks those fields,
+    and nothing is concluded from what would stand in for them.
+    """
+    planner = _Planner(inventory, limits, owner, found)
     planner.workspace(choice.workspace, offer.workspace)
     planner.data_volumes(choice.data_volumes, offer.data_volumes)
     planner.check_mounts()
     if planner.errors:
-        raise ChoiceInvalid(planner.errors)
+        raise ChoiceInvalid(sorted(planner.errors.values(), key=_position))
     return Plan(tuple(planner.create), tuple(planner.reuse), tuple(planner.mounts))
 
 
@@ -86,17 +96,27 @@ _Asked = Workspace | DataVolume
 
 
 class _Planner:
-    def __init__(self, inventory: Inventory, limits: Limits, owner: Owner) -> None:
+    def __init__(
+        self, inventory: Inventory, limits: Limits, owner: Owner, found: Sequence[FieldError]
+    ) -> None:
         self.inventory, self.limits, self.owner = inventory, limits, owner
         self.create: list[NewClaim] = []
         self.reuse: list[Claim] = []
         self.mounts: list[Mount] = []
-        self.errors: list[FieldError] = []
+        self.names: set[str] = set()
         self.fields: dict[str, str] = {}
+        self.unknown = frozenset(each.field for each in found)
+        self.errors = {each.field: each for each in found}
 
     def error(self, field: str, message: str | None) -> None:
-        if message:
-            self.errors.append(FieldError(field, message))
+        """One for each field: the first says what to mend first."""
+        if message and not self.is_unknown(field):
+            self.errors.setdefault(field, FieldError(field, message))
+
+    def is_unknown(self, field: str) -> bool:
+        """Whether this field, or what it is part of, could not be read."""
+        parts = field.split(".")
+        return any(".".join(parts[:end]) in self.unknown for end in range(1, len(parts) + 1))
 
     def workspace(self, asked: Workspace, preset: WorkspacePreset | None) -> None:
         if preset is None:
@@ -125,7 +145,7 @@ class _Planner:
             self.error(
                 "workspace.mount", f"this would hide the home folder {home}; use it, or one inside"
             )
-        if source == "none":
+        if source == "none" and not self.is_unknown("workspace.source"):
             self._none(asked, merged)
         else:
             self._volume("workspace", merged, asked.size is not None, "kale-workspace")
@@ -209,24 +229,25 @@ class _Planner:
         self._mount("workspace", "kale-workspace", merged, claim=None)
 
     def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
-        if not volume.name:
+        claim = self.inventory.claims.get(volume.name or "")
+        if self.is_unknown(f"{field}.name") or self.is_unknown(f"{field}.source"):
+            if volume.source == "new":
+                self._new(field, volume)
+        elif not volume.name:
             self.error(f"{field}.name", "choose which of your volumes")
-            return
-        if volume.name in self._claims():
+        elif volume.name in self.names:
             self.error(f"{field}.name", f'"{volume.name}" is there twice; one mount is enough')
-            return
-        claim = self.inventory.claims.get(volume.name)
-        if claim is not None:
-            self._existing(field, volume, claim, sized)
-        elif volume.source == "existing":
-            self.error(f"{field}.name", f'you have no volume "{volume.name}"; {_INSTEAD}')
-            return
         else:
-            self._new(field, volume)
+            self.names.add(volume.name)
+            if claim is not None:
+                self._existing(field, volume, claim, sized)
+            elif volume.source == "existing":
+                self.error(f"{field}.name", f'you have no volume "{volume.name}"; {_INSTEAD}')
+            else:
+                reason = rules.name_error(volume.name, self.owner, self.limits)
+                self.error(f"{field}.name", reason)
+                self._new(field, volume)
         self._mount(field, name, volume, claim=volume.name)
-
-    def _claims(self) -> set[str | None]:
-        return {mount.claim for mount in self.mounts}
 
     def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
         """Also "new" with the name of one's own claim: a start may run twice."""
@@ -246,17 +267,15 @@ class _Planner:
         self.reuse.append(claim)
 
     def _new(self, field: str, volume: _Asked) -> None:
-        name = volume.name or ""
         role: Role = "workspace" if field == "workspace" else "data"
         new = NewClaim(
-            name=name,
+            name=volume.name or "",
             size=volume.size or (DEFAULT_SIZE if role == "workspace" else DEFAULT_DATA_SIZE),
             storage_class=_or_first(volume.storage_class, self.limits.storage_classes),
             access_mode=_or_first(volume.access_mode, self.limits.access_modes),
             role=role,
             mount=volume.mount or "",
         )
-        self.error(f"{field}.name", rules.name_error(name, self.owner, self.limits))
         self.error(f"{field}.size", rules.size_error(new.size, self.limits))
         self.error(
             f"{field}.storage_class",
@@ -269,7 +288,7 @@ class _Planner:
         self.create.append(new)
 
     def _mount(self, field: str, name: str, volume: _Asked, claim: str | None) -> None:
-        if not volume.mount:
+        if not volume.mount or self.is_unknown(f"{field}.mount"):
             self.error(f"{field}.mount", "say where it is mounted, like /home/jovyan/data")
             return
         self.fields[name] = field
@@ -282,6 +301,13 @@ class _Planner:
                 size_limit=volume.size if claim is None else None,
             )
         )
+
+
+def _position(error: FieldError) -> tuple[int, int]:
+    """Where the field stands in a choice, so that all errors of a volume stand together."""
+    first, number, *_ = [*error.field.split("."), ""]
+    fields = list(Choice.model_fields)
+    return fields.index(first) if first in fields else -1, int(number) if number.isdigit() else 0
 
 
 def _or_first(value: str | None, allowed: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kale_spawner.errors import ChoiceInvalid
-from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.choices import read_choice
 from kale_spawner.model.images import DataPreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import Limits, Owner
@@ -15,13 +15,15 @@ GI = 2**30
 OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")
 GOING = Claim("alice-going", GI, "1Gi", deleting=True)
 HOME = Claim("alice-workspace", 10 * GI, "10Gi", storage_class="rok-csi")
+EXISTING = {"source": "existing", "name": "alice-workspace", "mount": "/data"}
 LIMITS = Limits(max_size=100 * GI, max_data_volumes=3, storage_classes=("rok-csi", "fast"))
 OFFER = Offer(WorkspacePreset())
 
 
 def plan(data: Any, *claims: Claim, offer: Offer = OFFER, limits: Limits = LIMITS) -> Plan:
     inventory = Inventory({claim.name: claim for claim in claims})
-    return make_plan(parse_choice(data), inventory, limits, Owner("alice"), offer)
+    choice, found = read_choice(data)
+    return make_plan(choice, inventory, limits, Owner("alice"), offer, found)
 
 
 def refused(data: Any, *claims: Claim, **kwargs: Any) -> dict[str, str]:
@@ -180,3 +182,49 @@ def test_a_preset_for_a_new_volume_says_nothing_of_the_one_picked_instead() -> N
 def test_rows_without_names_mean_the_same_volumes_every_time() -> None:
     data = {"data_volumes": [{"mount": "/a"}, {"mount": "/b", "name": "alice-data-1"}]}
     assert [new.name for new in plan(data).create[1:]] == ["alice-data-2", "alice-data-1"]
+
+
+def test_errors_of_form_and_of_content_come_at_once_and_by_volume() -> None:
+    data = {
+        "workspace": {"size": "lots", "mount": "/etc"},
+        "data_volumes": [
+            {"name": "A B", "size": "500Gi", "mount": "relative"},
+            {"source": "existing", "name": "nobodys", "mount": "/usr"},
+            "no volume",
+        ],
+        "hostPath": "/",
+    }
+    errors = refused(data)
+    assert list(errors) == [
+        "hostPath",
+        "workspace.size",
+        "workspace.mount",
+        "data_volumes.0.name",
+        "data_volumes.0.mount",
+        "data_volumes.0.size",
+        "data_volumes.1.name",
+        "data_volumes.1.mount",
+        "data_volumes.2",
+    ]
+    assert "not a size" in errors["workspace.size"]
+    assert "largest is 100Gi" in errors["data_volumes.0.size"]
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"workspace": {"name": "A B"}, "data_volumes": [EXISTING]}, "workspace.name"),
+        ({"workspace": {"source": "nnoe"}, "data_volumes": [EXISTING]}, "workspace.source"),
+        ({"workspace": 5, "data_volumes": [{"mount": "/data"}]}, "workspace"),
+        (
+            {"workspace": {"mount": "x"}, "data_volumes": [{"mount": "/home/jovyan"}]},
+            "workspace.mount",
+        ),
+        ({"data_volumes": [{"name": 5, "mount": "/a"}]}, "data_volumes.0.name"),
+        ({"data_volumes": [{"mount": 5}, {"mount": "/a"}]}, "data_volumes.0.mount"),
+        ({"data_volumes": [[], {"mount": "/a"}]}, "data_volumes.0"),
+        ({"data_volumes": {"mount": "/etc"}}, "data_volumes"),
+    ],
+)
+def test_nothing_is_concluded_from_what_could_not_be_read(data: Any, field: str) -> None:
+    assert set(refused(data, HOME)) == {field}

@@ -52,6 +52,14 @@ def snapshot(spawner: KaleSpawner) -> dict[str, Any]:
     return {k: copy.deepcopy(v) if isinstance(v, plain) else v for k, v in values.items()}
 
 
+@pytest.fixture
+def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: KaleSpawner) -> Inventory:
+        return Inventory()
+
+    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+
+
 async def load(spawner: KaleSpawner, options: dict[str, Any]) -> KaleSpawner:
     spawner.user_options = options
     await spawner.load_user_options()
@@ -132,6 +140,7 @@ async def test_profile_list_in_every_form(make: str) -> None:
         ({"garbage": 1}, "garbage"),
     ],
 )
+@pytest.mark.usefixtures("no_claims")
 async def test_a_choice_outside_the_offer_is_refused(options: dict[str, Any], field: str) -> None:
     spawner = make_spawner({"KubeSpawner": {"profile_list": PROFILES}})
     with pytest.raises(ChoiceInvalid) as caught:
@@ -139,6 +148,41 @@ async def test_a_choice_outside_the_offer_is_refused(options: dict[str, Any], fi
     assert [error.field for error in caught.value.errors] == [field]
 
 
+ALL_WRONG = {
+    "image": "evil/image",
+    "profile_options": {"gpu": "1"},
+    "workspace": {"size": "lots", "mount": "/etc"},
+    "data_volumes": [{"mount": "data"}, {"mount": "/proc"}],
+}
+EVERY_FIELD = {
+    "profile_options.gpu",
+    "image",
+    "workspace.size",
+    "workspace.mount",
+    "data_volumes.0.mount",
+    "data_volumes.1.mount",
+}
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(ChoiceInvalid) as over_the_api:
+        await load(make_spawner(), ALL_WRONG)
+    assert {error.field for error in over_the_api.value.errors} == EVERY_FIELD
+    with pytest.raises(ChoiceInvalid) as unknown:
+        await load(make_spawner(), {"profile": "none", **ALL_WRONG})
+    assert {error.field for error in unknown.value.errors} == {
+        "profile",
+        *(field for field in EVERY_FIELD if "." in field and "option" not in field),
+    }
+    fields = {"workspace.size": ["lots"], "workspace.mount": ["/etc"], "workspace.source": ["new"]}
+    with pytest.raises(Shown) as on_the_page:
+        await make_spawner().options_from_form(fields)
+    assert "workspace.size: " in on_the_page.value.jupyterhub_message
+    assert "workspace.mount: " in on_the_page.value.jupyterhub_message
+
+
+@pytest.mark.usefixtures("no_claims")
 async def test_an_own_image_needs_the_pattern_and_all_of_it() -> None:
     spawner = make_spawner({"KaleImages": {"custom_image_pattern": "reg/[a-z]+"}})
     await load(spawner, {"image": "reg/mine"})
@@ -172,6 +216,7 @@ async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
     assert spawner.image == "b:1"
 
 
+@pytest.mark.usefixtures("no_claims")
 async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
     spawner = make_spawner(options={"profile": "vscode-kale"})
     await spawner.load_user_options()
@@ -188,11 +233,8 @@ async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
     assert again.get_state()["kale_choice"] == again.user_options
 
 
-async def test_a_link_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
-        return Inventory()
-
-    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+@pytest.mark.usefixtures("no_claims")
+async def test_a_link_starts_nothing() -> None:
     spawner = make_spawner()
     with pytest.raises(Shown) as caught:
         spawner.options_from_query({"profile": ["vscode-kale"]})
@@ -201,13 +243,8 @@ async def test_a_link_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "vscode-kale" in form
 
 
-async def test_the_page_shows_what_was_typed_and_why_it_was_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
-        return Inventory()
-
-    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+@pytest.mark.usefixtures("no_claims")
+async def test_the_page_shows_what_was_typed_and_why_it_was_refused() -> None:
     default, named = make_spawner(), make_spawner(server="gpu")
     fields = {"profile": ["jupyter-kale"], "workspace.size": ["7x"], "workspace.source": ["new"]}
     with pytest.raises(Shown) as caught:
