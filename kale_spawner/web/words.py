@@ -13,7 +13,14 @@ from kale_spawner.web.parse import split_quantity
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
 _ROW = re.compile(r"\bdata_volumes\.([0-9]{1,4})\b", re.ASCII)
 _PLACES = {"mount": "folder", "profile options": "options"}
-_AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"))
+_AGES = (
+    (86400 * 365, "year"),
+    (86400 * 30, "month"),
+    (86400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
+_JUST_NOW = 120
 
 
 def human_size(size: int) -> str:
@@ -30,7 +37,7 @@ def age(created: datetime | None, now: datetime) -> str:
         return ""
     seconds = (now - created).total_seconds()
     for length, word in _AGES:
-        if (count := int(seconds // length)) >= 1:
+        if seconds >= _JUST_NOW and (count := int(seconds // length)) >= 1:
             return f"{count} {word}{'s' if count > 1 else ''} old"
     return "made just now"
 

@@ -303,7 +303,14 @@ def test_size_in_words(size: int, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(5, "made just now"), (3600, "1 hour old"), (86400 * 65, "2 months old")],
+    [
+        (-5, "made just now"),
+        (119, "made just now"),
+        (120, "2 minutes old"),
+        (14 * 60 + 59, "14 minutes old"),
+        (3600, "1 hour old"),
+        (86400 * 65, "2 months old"),
+    ],
 )
 def test_age_in_words(seconds: int, words: str) -> None:
     assert age(NOW - timedelta(seconds=seconds), NOW) == words
