@@ -11,7 +11,7 @@ from typing import Any, Literal
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
-from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
+from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
 from kale_spawner.model.names import expand
@@ -285,6 +285,8 @@ class _Planner:
             f"{field}.access_mode",
             rules.allowed_error(new.access_mode, self.limits.access_modes, "the mode"),
         )
+        if isinstance(volume, DataVolume) and volume.read_only:
+            self.error(f"{field}.read_only", EMPTY_FOREVER)
         self.create.append(new)
 
     def _mount(self, field: str, name: str, volume: _Asked, claim: str | None) -> None:

@@ -99,6 +99,11 @@ def test_no_workspace_is_a_folder_with_a_limit() -> None:
         ({"data_volumes": [{"mount": "/home/jovyan"}]}, "data_volumes.0.mount", "taken by"),
         ({"data_volumes": [{"mount": "/var/run"}]}, "data_volumes.0.mount", "system"),
         ({"data_volumes": [{"mount": "/d"}, {"mount": "/d"}]}, "data_volumes.1.mount", "taken by"),
+        (
+            {"data_volumes": [{"mount": "/d", "read_only": True}]},
+            "data_volumes.0.read_only",
+            "leave this out",
+        ),
         ({"data_volumes": [{"mount": f"/d{n}"} for n in range(4)]}, "data_volumes", "at most 3"),
         (
             {"data_volumes": [{"mount": "/a", "name": "x"}, {"mount": "/b", "name": "x"}]},
@@ -177,6 +182,11 @@ def test_a_preset_for_a_new_volume_says_nothing_of_the_one_picked_instead() -> N
     offer = Offer(WorkspacePreset(size="50Gi", storage_class="fast"))
     done = plan({"workspace": {"source": "existing", "name": "alice-old"}}, OLD, offer=offer)
     assert done.reuse == (OLD,)
+
+
+def test_a_volume_that_is_there_may_be_read_only_whatever_the_choice_calls_it() -> None:
+    row = {"name": "alice-old", "mount": "/old", "read_only": True}
+    assert plan({"data_volumes": [row]}, OLD).mounts[-1].read_only
 
 
 def test_rows_without_names_mean_the_same_volumes_every_time() -> None:

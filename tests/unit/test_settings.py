@@ -83,6 +83,13 @@ def test_settings_that_work(settings: dict[str, Any]) -> None:
             {"KaleImages": TAG, "KaleVolumes": {"data_volumes": {"volumes": [{}]}}},
             "KaleVolumes.data_volumes: volumes: each needs a mount",
         ),
+        (
+            {
+                "KaleImages": TAG,
+                "KaleVolumes": {"data_volumes": {"volumes": [{"mount": "/d", "read_only": True}]}},
+            },
+            "KaleVolumes.data_volumes: volumes.0.read_only: a new volume is empty",
+        ),
         ({"KaleImages": TAG, "KaleVolumes": {"access_modes": ["All"]}}, "access_modes"),
         ({"KaleImages": TAG, "KaleVolumes": {"home": "home"}}, "KaleVolumes.home"),
         ({"KaleImages": TAG, "KaleGateway": {"mode": "proxy"}}, "mode"),
