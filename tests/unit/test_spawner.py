@@ -12,6 +12,7 @@ from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.spawner import KaleSpawner, Shown
 from tests.spawning import make_spawner
+from tests.web.page import Page
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
 
@@ -214,6 +215,15 @@ async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
     spawner = make_spawner({"KaleImages": {"images": images}})
     await load(spawner, {"profile": "b"})
     assert spawner.image == "b:1"
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_the_page_proposes_read_only_where_the_administrator_does() -> None:
+    row = {"source": "existing", "name": "{user_slug}-set", "mount": "/set", "read_only": True}
+    spawner = make_spawner({"KaleVolumes": {"data_volumes": {"volumes": [row]}}})
+    fields = Page(await spawner.get_options_form()).fields()
+    assert fields["data_volumes.0.claim"] == "alice-set"
+    assert fields["data_volumes.0.read_only"] == "true"
 
 
 @pytest.mark.usefixtures("no_claims")
