@@ -22,6 +22,7 @@ DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
 
+_ELSEWHERE = "use another folder"
 _INSTEAD = 'choose one that you have, or a new one (source "new")'
 
 
@@ -50,7 +51,11 @@ class Mount:
 
 @dataclass(frozen=True)
 class Plan:
-    """reuse: claims of the user's own that are there already."""
+    """reuse: claims of the user's own that are there already.
+
+    mounts: a folder stands before all that is mounted inside it, whatever the order of the
+    choice: a runtime that mounts them one by one would hide the inner one.
+    """
 
     create: tuple[NewClaim, ...] = ()
     reuse: tuple[Claim, ...] = ()
@@ -89,7 +94,8 @@ def make_plan(
     planner.check_mounts()
     if planner.errors:
         raise ChoiceInvalid(sorted(planner.errors.values(), key=_position))
-    return Plan(tuple(planner.create), tuple(planner.reuse), tuple(planner.mounts))
+    mounts = sorted(planner.mounts, key=lambda mount: mount.path.count("/"))
+    return Plan(tuple(planner.create), tuple(planner.reuse), tuple(mounts))
 
 
 _Asked = Workspace | DataVolume
@@ -172,16 +178,26 @@ class _Planner:
             self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
 
     def check_mounts(self) -> None:
-        """No two at one place, none over another, and the workspace hidden by none."""
+        """No two at one place, the workspace hidden by none, and none inside of a read-only one,
+        where the runtime could not make the folder that it is mounted at."""
         seen: dict[str, str] = {}
         home = next((m.path for m in self.mounts if m.volume == "kale-workspace"), None)
+        closed = {m.path: self.fields[m.volume] for m in self.mounts if m.read_only}
         for mount in self.mounts:
             field = self.fields[mount.volume]
             self.error(f"{field}.mount", rules.mount_error(mount.path, self.limits))
             if mount.path in seen:
-                self.error(f"{field}.mount", f"{mount.path} is taken by {seen[mount.path]}")
+                self.error(
+                    f"{field}.mount", f"{mount.path} is taken by {seen[mount.path]}; {_ELSEWHERE}"
+                )
             elif home and rules.is_under(home, mount.path):
-                self.error(f"{field}.mount", f"this would hide the workspace at {home}")
+                self.error(
+                    f"{field}.mount", f"this would hide the workspace at {home}; {_ELSEWHERE}"
+                )
+            for folder, other in closed.items():
+                if rules.is_under(mount.path, folder):
+                    reason = f"{other} at {folder} is read only: nothing can be mounted inside"
+                    self.error(f"{field}.mount", f"{reason}; {_ELSEWHERE}")
             seen.setdefault(mount.path, field)
 
     def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:

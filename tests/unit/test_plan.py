@@ -64,9 +64,9 @@ def test_a_plan_with_everything() -> None:
         ),
         reuse=(OLD, HOME),
         mounts=(
-            Mount("kale-workspace", "/home/jovyan", "alice-old"),
             Mount("kale-data-1", "/data", "alice-data-1"),
             Mount("kale-data-2", "/old", "alice-workspace", read_only=True),
+            Mount("kale-workspace", "/home/jovyan", "alice-old"),
             Mount("kale-data-3", "/home/jovyan/more", "alice-more"),
         ),
     )
@@ -184,9 +184,42 @@ def test_a_preset_for_a_new_volume_says_nothing_of_the_one_picked_instead() -> N
     assert done.reuse == (OLD,)
 
 
+def test_a_folder_is_mounted_before_what_is_inside_of_it() -> None:
+    paths = ["/home/jovyan/data/sub", "/home/jovyan/data", "/b/c/d/e/f", "/b"]
+    limits = Limits(max_data_volumes=4)
+    mounts = plan({"data_volumes": [{"mount": path} for path in paths]}, limits=limits).mounts
+    assert [mount.path for mount in mounts] == [
+        "/b",
+        "/home/jovyan",
+        "/home/jovyan/data",
+        "/home/jovyan/data/sub",
+        "/b/c/d/e/f",
+    ]
+
+
+def test_a_data_volume_over_a_workspace_inside_the_home_folder_is_refused() -> None:
+    data = {
+        "workspace": {"mount": "/home/jovyan/work"},
+        "data_volumes": [{"mount": "/home/jovyan"}],
+    }
+    says = refused(data)["data_volumes.0.mount"]
+    assert says == "this would hide the workspace at /home/jovyan/work; use another folder"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_nothing_is_mounted_inside_of_a_read_only_volume(order: int) -> None:
+    outer = {"source": "existing", "name": "alice-old", "mount": "/old", "read_only": True}
+    rows = [outer, {"mount": "/old/new"}][::order]
+    inner = rows.index({"mount": "/old/new"})
+    errors = refused({"data_volumes": rows}, OLD)
+    assert set(errors) == {f"data_volumes.{inner}.mount"}
+    assert f"data_volumes.{1 - inner} at /old is read only" in errors[f"data_volumes.{inner}.mount"]
+
+
 def test_a_volume_that_is_there_may_be_read_only_whatever_the_choice_calls_it() -> None:
     row = {"name": "alice-old", "mount": "/old", "read_only": True}
-    assert plan({"data_volumes": [row]}, OLD).mounts[-1].read_only
+    (mount, _) = plan({"data_volumes": [row]}, OLD).mounts
+    assert (mount.claim, mount.read_only) == ("alice-old", True)
 
 
 def test_rows_without_names_mean_the_same_volumes_every_time() -> None:

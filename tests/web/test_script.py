@@ -161,7 +161,25 @@ def test_a_folder_taken_twice_names_the_other_volume(page: Page) -> None:
     (said,) = server_says(parse_form({key: [text] for key, text in fields}))
     assert said.field == "data_volumes.1.mount"
     expect(page.locator('[data-error="data_volumes.1.mount"]')).to_have_text(sentence(said.message))
-    assert sentence(said.message) == "/home/jovyan/data-1 is taken by data volume 1"
+    assert sentence(said.message) == (
+        "/home/jovyan/data-1 is taken by data volume 1; use another folder"
+    )
+
+
+def test_nothing_is_mounted_inside_of_a_read_only_volume(page: Page) -> None:
+    show(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Add a data volume").click()
+    field(page, "data_volumes.0.mount").fill("/data/kept/inside")
+    page.get_by_role("group", name="Source of data volume 2").get_by_text("Existing").click()
+    field(page, "data_volumes.1.claim").select_option("kept")
+    told = page.locator('[data-error="data_volumes.0.mount"]')
+    expect(told).to_be_hidden()
+    page.get_by_label("Read only").nth(1).check()
+    fields = page.evaluate("[...new FormData(document.querySelector('form'))]")
+    (said,) = server_says(parse_form({key: [text] for key, text in fields}))
+    assert said.field == "data_volumes.0.mount"
+    expect(told).to_have_text(sentence(said.message))
 
 
 def test_first_visit_needs_one_click(page: Page) -> None:

@@ -223,6 +223,9 @@
 
   const own = (box) => ({ name: nameError(box), size: sizeError(box), mount: mountError(box) });
 
+  const called = (box) => (isWorkspace(box) ? "workspace" : `data volume ${boxes().indexOf(box)}`);
+  const isClosed = (box) => sourceOf(box) === "existing" && control(box, "read_only")?.checked;
+
   // Between two volumes the later one is told, as by the server; at once, whichever was changed.
   function between(box) {
     const [name, path] = [nameOf(box), mountOf(box)];
@@ -232,9 +235,13 @@
     if (name && earlier.some((each) => sourceOf(each) !== "none" && nameOf(each) === name))
       found.name = `"${name}" is there twice; one mount is enough`;
     const home = mountOf(all.find(isWorkspace));
-    if (!isWorkspace(box) && home !== path && within(home, path)) found.mount = `this would hide the workspace at ${home}`;
+    if (!isWorkspace(box) && home !== path && within(home, path))
+      found.mount = `this would hide the workspace at ${home}; use another folder`;
+    const closed = all.find((each) => isClosed(each) && mountOf(each) !== path && within(path, mountOf(each)));
+    if (closed && !found.mount)
+      found.mount = `${called(closed)} at ${mountOf(closed)} is read only: nothing can be mounted inside; use another folder`;
     const there = path && earlier.find((each) => mountOf(each) === path);
-    if (there) found.mount = `${path} is taken by ${isWorkspace(there) ? "workspace" : `data volume ${all.indexOf(there)}`}`;
+    if (there) found.mount = `${path} is taken by ${called(there)}; use another folder`;
     return found;
   }
 
