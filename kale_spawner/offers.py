@@ -238,8 +238,14 @@ def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:
     raise ChoiceInvalid([FieldError("image", message)])
 
 
-def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[str]) -> Limits:
-    """The administrator's limits. taken, templates: see `Limits`."""
+def make_limits(offers: Offers, taken: Sequence[str], other_names: Sequence[str]) -> Limits:
+    """The administrator's limits; names are kept for all profiles, whichever a start chooses.
+
+    taken, other_names: see `Limits`.
+    """
+    volumes, presets = offers.volumes, [each.offer for each in offers.profiles()]
+    workspaces = [each.workspace for each in presets if each.workspace is not None]
+    data = [volume for each in presets for volume in each.data_volumes.volumes]
     return Limits(
         min_size=parse_size(volumes.min_size),
         max_size=parse_size(volumes.max_size) if volumes.max_size else None,
@@ -248,8 +254,14 @@ def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[
         access_modes=tuple(volumes.access_modes),
         forbidden_mounts=tuple(volumes.forbidden_mounts),
         taken_mounts=tuple(taken),
-        name_templates=tuple(templates),
+        workspace_names=(DEFAULT_WORKSPACE, *_names(workspaces)),
+        data_names=(DEFAULT_DATA, *_names(data)),
+        other_names=tuple(other_names),
     )
+
+
+def _names(presets: Sequence[VolumePreset]) -> list[str]:
+    return list(dict.fromkeys(each.name for each in presets if each.name))
 
 
 def cards(profiles: Sequence[Profile], owner: Owner, pattern: str) -> list[ProfileCard]:

@@ -29,7 +29,7 @@ from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, parse_choice, upgrade
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.inventory import Inventory, claims_in_use, make_inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Owner
+from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan, make_plan
 from kale_spawner.offers import (
@@ -74,6 +74,7 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._overridden: dict[str, Any] = {}
+        self._offered: Offers | None = None
         self._profile: Profile | None = None
         self._choice: Choice | None = None
         self._last_choice: dict[str, Any] | None = None
@@ -112,6 +113,7 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
     async def _form_view(self, attempt: refused.Refused | None) -> FormView:
         offers = await self._offers()
         owner, pattern = self._owner(), self.images.custom_image_pattern
+        limits = self._limits(offers)
         try:
             last = _asked(self.user_options, offers)
             parse_choice(last)
@@ -121,10 +123,11 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
             profiles=cards(offers.profiles(), owner, pattern),
             claims=list((await self._inventory()).claims.values()),
             choice=last,
-            limits=make_limits(self.volumes_settings, (), ()),
+            limits=limits,
             errors=attempt.errors if attempt else (),
             submitted=attempt.submitted if attempt else None,
             name_prefix=owner.slug,
+            kept_names=own_names(owner, limits),
             home=self.volumes_settings.home,
             from_link=bool(attempt and attempt.from_link),
         )
@@ -136,8 +139,9 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
     async def _judge(self, data: dict[str, Any], attempt: refused.Refused) -> dict[str, Any]:
         """The choice as it is stored, if it can be planned; else the page shows why not."""
         try:
-            profile, choice, found = (await self._offers()).judge(data)
-            await self._plan(profile, choice, found)
+            offers = await self._offers()
+            profile, choice, found = offers.judge(data)
+            await self._plan(offers, profile, choice, found)
         except ChoiceInvalid as exc:
             attempt.errors = exc.errors
             raise _http(exc) from exc
@@ -176,8 +180,8 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
             return
         profile, choice, found = offers.judge(_asked(self.user_options, offers))
         if found:
-            await self._plan(profile, choice, found)  # raises, with what else is wrong
-        self._profile, self._choice = profile, choice
+            await self._plan(offers, profile, choice, found)  # raises, with what else is wrong
+        self._offered, self._profile, self._choice = offers, profile, choice
         self._apply_profile(profile, choice, [dict(entry) for entry in offers.profile_list])
 
     def _apply_profile(
@@ -288,19 +292,16 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         ]
         return make_inventory(claims, self.user.name, claims_in_use(running, self.user.name))
 
-    async def _plan(
-        self, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
-    ) -> Plan:
+    def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
-        templates = [DEFAULT_WORKSPACE, DEFAULT_DATA, self.pvc_name_template]
-        for preset in [profile.offer.workspace, *profile.offer.data_volumes.volumes]:
-            if preset is not None and preset.name:
-                templates.append(preset.name)
-        limits = make_limits(
-            self.volumes_settings, [mount["mountPath"] for mount in mounts], templates
-        )
-        there, owner = await self._inventory(), self._owner()
-        return make_plan(choice, there, limits, owner, profile.offer, found)
+        taken = [mount["mountPath"] for mount in mounts]
+        return make_limits(offers, taken, [self.pvc_name_template])
+
+    async def _plan(
+        self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
+    ) -> Plan:
+        limits, owner = self._limits(offers), self._owner()
+        return make_plan(choice, await self._inventory(), limits, owner, profile.offer, found)
 
     # --- the pod ------------------------------------------------------------------------
 
@@ -354,8 +355,9 @@ class KaleSpawner(KubeSpawner):  # type: ignore[misc]
         """Watches, plan and manifests; nothing is made yet."""
         watches = await self._watch()
         plan = Plan()
-        if self._profile is not None and self._choice is not None:
-            plan = await self._plan(self._profile, self._choice)
+        offers, profile, choice = self._offered, self._profile, self._choice
+        if offers is not None and profile is not None and choice is not None:
+            plan = await self._plan(offers, profile, choice)
         start_id = uuid.uuid4().hex
         owner = self._owner(start_id)
         template = self.volumes_settings.rok_secret

@@ -6,18 +6,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
 from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner, Role
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 
-Role = Literal["workspace", "data"]
 DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
@@ -245,25 +244,29 @@ class _Planner:
         self._mount("workspace", "kale-workspace", merged, claim=None)
 
     def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
-        claim = self.inventory.claims.get(volume.name or "")
         if self.is_unknown(f"{field}.name") or self.is_unknown(f"{field}.source"):
             if volume.source == "new":
                 self._new(field, volume)
         elif not volume.name:
             self.error(f"{field}.name", "choose which of your volumes")
-        elif volume.name in self.names:
-            self.error(f"{field}.name", f'"{volume.name}" is there twice; one mount is enough')
         else:
-            self.names.add(volume.name)
-            if claim is not None:
-                self._existing(field, volume, claim, sized)
-            elif volume.source == "existing":
-                self.error(f"{field}.name", f'you have no volume "{volume.name}"; {_INSTEAD}')
-            else:
-                reason = rules.name_error(volume.name, self.owner, self.limits)
-                self.error(f"{field}.name", reason)
-                self._new(field, volume)
+            self._named_volume(field, volume, volume.name, sized)
         self._mount(field, name, volume, claim=volume.name)
+
+    def _named_volume(self, field: str, volume: _Asked, name: str, sized: bool) -> None:
+        claim = self.inventory.claims.get(name)
+        if claim is None and volume.source == "new":
+            reason = rules.name_error(name, _role(field), self.owner, self.limits)
+            self.error(f"{field}.name", reason)
+        if name in self.names:
+            self.error(f"{field}.name", f'"{name}" is there twice; one mount is enough')
+        elif claim is not None:
+            self._existing(field, volume, claim, sized)
+        elif volume.source == "existing":
+            self.error(f"{field}.name", f'you have no volume "{name}"; {_INSTEAD}')
+        else:
+            self._new(field, volume)
+        self.names.add(name)
 
     def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
         """Also "new" with the name of one's own claim: a start may run twice."""
@@ -283,7 +286,7 @@ class _Planner:
         self.reuse.append(claim)
 
     def _new(self, field: str, volume: _Asked) -> None:
-        role: Role = "workspace" if field == "workspace" else "data"
+        role = _role(field)
         new = NewClaim(
             name=volume.name or "",
             size=volume.size or (DEFAULT_SIZE if role == "workspace" else DEFAULT_DATA_SIZE),
@@ -319,6 +322,10 @@ class _Planner:
                 size_limit=volume.size if claim is None else None,
             )
         )
+
+
+def _role(field: str) -> Role:
+    return "workspace" if field == "workspace" else "data"
 
 
 def _position(error: FieldError) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
 from kale_spawner.model.inventory import Claim
-from kale_spawner.model.limits import Limits
+from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line, used_by
@@ -61,6 +61,7 @@ class FormView:
         (last time's, or what a link asked for); what it leaves out comes from the preset.
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
     name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
+    kept_names: what the user's own starts call their volumes (`limits.own_names`).
     from_link: the form was filled in by a link, which the page says. limits: what the server
         will refuse, so that the page can say it while the user types; a class or an access mode
         is only asked for where more than one is allowed.
@@ -73,6 +74,7 @@ class FormView:
     errors: Sequence[FieldError] = ()
     submitted: Mapping[str, Any] | None = None
     name_prefix: str = "notebook"
+    kept_names: Mapping[Role, str] = field(default_factory=dict)
     home: str = "/home/jovyan"
     from_link: bool = False
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -215,6 +217,7 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         },
         "home": view.home,
         "namePrefix": view.name_prefix,
+        "keptNames": dict(view.kept_names),
         "claims": {
             claim.name: {
                 "size": human_size(claim.size_bytes),

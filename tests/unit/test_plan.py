@@ -111,7 +111,7 @@ def test_no_workspace_is_a_folder_with_a_limit() -> None:
             "twice",
         ),
         (
-            {"data_volumes": [{"mount": "/a", "name": "alice-workspace"}]},
+            {"workspace": {"name": "y"}, "data_volumes": [{"mount": "/a", "name": "y"}]},
             "data_volumes.0.name",
             "twice",
         ),
@@ -152,8 +152,40 @@ def test_somebody_elses_claim_reads_like_one_that_is_not_there() -> None:
 
 
 def test_own_names_may_be_typed() -> None:
-    for name in ("alice-workspace", "alice--gpu-workspace", "alice-data-9", "thesis", "bob"):
+    for name in ("alice-workspace", "alice--gpu-workspace", "thesis", "bob", "alice-data"):
         assert plan({"workspace": {"name": name}}).create[0].name == name
+    for name in ("alice-data-1", "alice--gpu-data-9", "thesis", "bob", "alice-workspace-2"):
+        row = {"name": name, "mount": "/data"}
+        assert plan({"data_volumes": [row]}).create[1].name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["alice-workspace", "alice--gpu-workspace", "alice-home", "alice--gpu"]
+)
+def test_a_new_data_volume_cannot_have_the_name_of_a_workspace_to_come(name: str) -> None:
+    limits = Limits(workspace_names=("{slug}-workspace", "{user_slug}-home", "{slug}"))
+    row = {"name": name, "mount": "/data"}
+    data = {"workspace": {"source": "none"}, "data_volumes": [row]}
+    assert refused(data, limits=limits) == {
+        "data_volumes.0.name": "this name is kept for a workspace of yours; choose another"
+    }
+    there = Claim(name, 10 * GI, "10Gi")
+    assert plan(data, there, limits=limits).reuse == (there,)
+    both = Limits(workspace_names=limits.workspace_names, data_names=limits.workspace_names)
+    assert plan(data, limits=both).create[0].name == name
+
+
+@pytest.mark.parametrize("name", ["alice-data-1", "alice--gpu-data-12", "alice-set"])
+def test_a_new_workspace_cannot_have_the_name_of_a_data_volume_to_come(name: str) -> None:
+    limits = Limits(data_names=("{slug}-data-{n}", "{user_slug}-set"))
+    assert refused({"workspace": {"name": name}}, limits=limits) == {
+        "workspace.name": "this name is kept for a data volume of yours; choose another"
+    }
+
+
+def test_a_name_without_a_user_in_it_is_kept_for_nobody_else() -> None:
+    offer, limits = Offer(WorkspacePreset(name="home")), Limits(workspace_names=("home",))
+    assert plan({}, offer=offer, limits=limits).create[0].name == "home"
 
 
 @pytest.mark.parametrize("mode", ["fixed", "hidden"])

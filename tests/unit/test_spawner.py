@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -215,6 +216,27 @@ async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
     spawner = make_spawner({"KaleImages": {"images": images}})
     await load(spawner, {"profile": "b"})
     assert spawner.image == "b:1"
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_names_are_kept_for_every_profiles_presets() -> None:
+    entry = {"display_name": "A", "slug": "a", "kale": {"workspace": {"name": "{user_slug}-home"}}}
+    rows = [{"name": "alice-home", "mount": "/a"}, {"name": "bob-home", "mount": "/b"}]
+    spawner = make_spawner({"KubeSpawner": {"profile_list": [entry]}})
+    with pytest.raises(Shown) as caught:
+        await spawner.options_from_form(
+            {
+                f"data_volumes.{index}.{key}": [text]
+                for index, row in enumerate(rows)
+                for key, text in row.items()
+            }
+        )
+    assert caught.value.jupyterhub_message == (
+        "data_volumes.0.name: this name is kept for a workspace of yours; choose another; "
+        "data_volumes.1.name: this name is kept for somebody else's volumes; choose another"
+    )
+    page = Page(await spawner.get_options_form())
+    assert "home" in json.loads(page.by_id("kale-data-json").text)["keptNames"]["workspace"]
 
 
 @pytest.mark.usefixtures("no_claims")

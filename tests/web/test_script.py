@@ -11,7 +11,7 @@ from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.choices import parse_choice
 from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import Limits, Owner
+from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
 from kale_spawner.web.words import sentence
@@ -52,6 +52,7 @@ def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
         "claims": list(CLAIMS.values()),
         "limits": LIMITS,
         "name_prefix": "ann",
+        "kept_names": own_names(Owner("ann"), LIMITS),
     }
     html = render_form(FormView(**{**settings, **changes}))
     # Like JupyterHub's: its listener, added after ours, turns the button into a spinner.
@@ -90,6 +91,8 @@ BAD = [
     ("workspace.name", ""),
     ("workspace.name", "Ann"),
     ("workspace.name", "-a"),
+    ("workspace.name", "ann-data-3"),
+    ("data_volumes.0.name", "ann--lab-workspace"),
     ("workspace.size", ""),
     ("workspace.size", "lots"),
     ("workspace.size", "0"),

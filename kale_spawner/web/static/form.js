@@ -180,6 +180,11 @@
     if (sourceOf(box) === "existing") return name ? "" : "choose which of your volumes";
     if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
       return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
+    if (data.claims[name]) return "";
+    const role = isWorkspace(box) ? "workspace" : "data";
+    const roles = Object.keys(data.keptNames).filter((each) => new RegExp(`^(?:${data.keptNames[each]})$`).test(name));
+    if (roles.length && !roles.includes(role))
+      return `this name is kept for a ${roles[0] === "data" ? "data volume" : "workspace"} of yours; choose another`;
     return "";
   }
 
