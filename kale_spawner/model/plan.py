@@ -181,7 +181,7 @@ class _Planner:
         where the runtime could not make the folder that it is mounted at."""
         seen: dict[str, str] = {}
         home = next((m.path for m in self.mounts if m.volume == "kale-workspace"), None)
-        closed = {m.path: self.fields[m.volume] for m in self.mounts if m.read_only}
+        closed = [(m.path, self.fields[m.volume]) for m in self.mounts if m.read_only]
         for mount in self.mounts:
             field = self.fields[mount.volume]
             self.error(f"{field}.mount", rules.mount_error(mount.path, self.limits))
@@ -193,8 +193,8 @@ class _Planner:
                 self.error(
                     f"{field}.mount", f"this would hide the workspace at {home}; {_ELSEWHERE}"
                 )
-            for folder, other in closed.items():
-                if rules.is_under(mount.path, folder):
+            for folder, other in closed:
+                if field != "workspace" and rules.is_under(mount.path, folder):
                     reason = f"{other} at {folder} is read only: nothing can be mounted inside"
                     self.error(f"{field}.mount", f"{reason}; {_ELSEWHERE}")
             seen.setdefault(mount.path, field)
@@ -255,23 +255,23 @@ class _Planner:
 
     def _named_volume(self, field: str, volume: _Asked, name: str, sized: bool) -> None:
         claim = self.inventory.claims.get(name)
-        if claim is None and volume.source == "new":
+        if claim is not None and claim.deleting:
+            self.error(f"{field}.name", f'"{name}" is being deleted; wait, or use another')
+        elif claim is None and volume.source == "existing":
+            self.error(f"{field}.name", f'you have no volume "{name}"; {_INSTEAD}')
+        elif claim is None:
             reason = rules.name_error(name, _role(field), self.owner, self.limits)
             self.error(f"{field}.name", reason)
         if name in self.names:
             self.error(f"{field}.name", f'"{name}" is there twice; one mount is enough')
-        elif claim is not None:
-            self._existing(field, volume, claim, sized)
-        elif volume.source == "existing":
-            self.error(f"{field}.name", f'you have no volume "{name}"; {_INSTEAD}')
-        else:
-            self._new(field, volume)
         self.names.add(name)
+        if claim is not None:
+            self._existing(field, volume, claim, sized)
+        elif volume.source == "new":
+            self._new(field, volume)
 
     def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
         """Also "new" with the name of one's own claim: a start may run twice."""
-        if claim.deleting:
-            self.error(f"{field}.name", f'"{claim.name}" is being deleted; wait, or use another')
         if sized and volume.size and parse_size(volume.size) > claim.size_bytes:
             self.error(
                 f"{field}.size",

@@ -132,9 +132,13 @@ def render_form(view: FormView) -> str:
         unlisted=UNLISTED,
         line=summary_line(workspace, volumes, {claim.name: claim for claim in view.claims}),
         data=_script_data(view, presets),
-        style=Markup((_HERE / "static" / "form.css").read_text()),
-        script=Markup((_HERE / "static" / "form.js").read_text()),
+        style=Markup(_static("form.css")),
+        script=Markup(_static("rules.js") + _static("form.js")),
     )
+
+
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text()
 
 
 class _Page:
@@ -221,6 +225,9 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         "claims": {
             claim.name: {
                 "size": human_size(claim.size_bytes),
+                "bytes": claim.size_bytes,
+                "capacity": claim.capacity,
+                "deleting": claim.deleting,
                 "mount": claim.last_mount,
                 "used": sentence(used_by(claim)),
             }

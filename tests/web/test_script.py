@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
-from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.choices import read_choice
 from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import Limits, Owner, own_names
@@ -20,6 +22,7 @@ GIB = 1 << 30
 LIMITS = Limits(max_size=50 * GIB, max_data_volumes=2, taken_mounts=("/shared/all",))
 CLAIMS = {
     "old": Claim("old", 10 * GIB, "10Gi"),
+    "going": Claim("going", GIB, "1Gi", deleting=True),
     "kept": Claim(
         "kept",
         5 * GIB,
@@ -47,14 +50,14 @@ LOCKED = ProfileCard(
 
 
 def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
-    settings: dict[str, Any] = {
+    given_view: dict[str, Any] = {
         "profiles": [SMALL, LARGE, LOCKED],
         "claims": list(CLAIMS.values()),
         "limits": LIMITS,
         "name_prefix": "ann",
         "kept_names": own_names(Owner("ann"), LIMITS),
     }
-    html = render_form(FormView(**{**settings, **changes}))
+    html = render_form(FormView(**{**given_view, **changes}))
     # Like JupyterHub's: its listener, added after ours, turns the button into a spinner.
     page.set_content(
         f"""<!doctype html><form method="post">{html}<button>Start</button></form>
@@ -79,9 +82,8 @@ def press_start(page: Page) -> dict[str, Any] | None:
 
 def server_says(choice: dict[str, Any]) -> list[FieldError]:
     try:
-        make_plan(
-            parse_choice(choice), Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset())
-        )
+        read, found = read_choice(choice)
+        make_plan(read, Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset()), found)
     except ChoiceInvalid as refused:
         return refused.errors
     return []
@@ -100,6 +102,12 @@ BAD = [
     ("workspace.size", "51"),
     ("workspace.size", "1k"),
     ("workspace.size", "1e3"),
+    ("workspace.size", "0.3"),
+    ("workspace.size", "1,5G"),
+    ("workspace.size", "9E"),
+    ("workspace.size", "10Ei"),
+    ("workspace.name", "going"),
+    ("workspace.mount", "/a\u00a0b"),
     ("workspace.mount", "home"),
     ("workspace.mount", "/"),
     ("workspace.mount", "/home"),
@@ -143,6 +151,12 @@ def test_script_says_what_the_server_says(page: Page, name: str, typed: str) -> 
         ("workspace.size", "1.5"),
         ("workspace.size", "50"),
         ("workspace.size", "500M"),
+        ("workspace.size", "0.5"),
+        ("workspace.size", "0,5"),
+        ("workspace.size", "0.5Gi"),
+        ("workspace.size", "5G"),
+        ("workspace.size", "1e9"),
+        ("workspace.name", "constructor"),
         ("workspace.mount", "/home/jovyan/work"),
         ("workspace.mount", "/data"),
     ],
@@ -153,6 +167,72 @@ def test_script_lets_pass_what_the_server_takes(page: Page, name: str, typed: st
     choice = press_start(page)
     assert choice is not None
     assert server_says(choice) == []
+
+
+NAMES = st.sampled_from(
+    ["new", "Bad", "old", "kept", "going", "ann-workspace", "ann--x-workspace", "ann-data-2"]
+)
+SIZES = st.one_of(
+    st.sampled_from(
+        ["10Gi", "11Gi", "51Gi", "50Gi", "1e3", "1Mi", "8E", "8Ei", "0.3Mi", "1,5Gi", "0"]
+    ),
+    st.from_regex(r"\A[+]?[0-9]{0,4}([.][0-9]{0,4})?(Ki|Mi|Gi|Ti|Ei|m|k|M|G|E|[eE][+-]?[0-9])?\Z"),
+    st.text("0123456789.,+-eEiGM ", max_size=8),
+)
+PATHS = st.one_of(
+    st.sampled_from(
+        [
+            "/",
+            "/home",
+            "/home/jovyan",
+            "/home/jovyan/work",
+            "/shared",
+            "/shared/all",
+            "/shared/all/x",
+        ]
+    ),
+    st.text("/.ab", max_size=6).map(lambda tail: f"/d{tail}"),
+    st.text("/: a\u00a0\u200b\U0001f600", max_size=4),
+    st.sampled_from(["/" + "x" * 1023, "/" + "x" * 1024, "/" + "\U0001f600" * 1000]),
+)
+NEW = {"source": st.just("new"), "name": NAMES, "size": SIZES.filter(bool)}
+EXISTING = {"source": st.just("existing")}
+MOUNT = {"mount": PATHS.filter(bool)}
+WORKSPACE = st.one_of(
+    st.just({"source": "none"}),
+    st.fixed_dictionaries(NEW | MOUNT),
+    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES}),
+)
+ROW = st.one_of(
+    st.fixed_dictionaries(NEW | MOUNT),
+    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES, "read_only": st.booleans()}),
+)
+
+
+def test_rules_of_the_page_are_the_servers(page: Page) -> None:
+    """Where all fields are filled in: what is left empty, the server takes from the preset."""
+    show(page)
+    page.evaluate(
+        """() => {
+          const data = JSON.parse(document.getElementById("kale-data-json").textContent);
+          window.judge = (volumes) => kaleRules(data).judge(volumes, data.home).map(
+            ({ alone, beside }) => ["name", "size", "mount"].map((part) => alone[part] || beside[part] || ""));
+        }"""
+    )
+
+    @settings(max_examples=400, deadline=None)
+    @given(WORKSPACE, st.lists(ROW, max_size=2))
+    def agree(workspace: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        choice = {"workspace": workspace, "data_volumes": rows}
+        server = {each.field: sentence(each.message) for each in server_says(choice)}
+        blank = {"name": "", "size": "", "mount": "", "read_only": False}
+        said = page.evaluate("judge", [{**blank, **each} for each in [workspace, *rows]])
+        paths = ["workspace", *(f"data_volumes.{index}" for index in range(len(rows)))]
+        fields = [f"{path}.{part}" for path in paths for part in ("name", "size", "mount")]
+        shown = dict(zip(fields, (sentence(each) for box in said for each in box), strict=True))
+        assert {field: text for field, text in shown.items() if text} == server
+
+    agree()
 
 
 def test_a_folder_taken_twice_names_the_other_volume(page: Page) -> None:
