@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -285,12 +286,36 @@ def test_data_volumes_are_proposed_added_up_to_the_limit_and_removed(page: Page)
     expect(page.locator("#kale-line")).to_have_text("Workspace 10 GiB, new · 2 data volumes")
     expect(field(page, "data_volumes.1.mount")).to_have_value("/home/jovyan/data-2")
     page.get_by_role("button", name="Remove data volume 1").click()
-    expect(page.get_by_role("button", name="Remove data volume 1")).to_be_focused()
     choice = press_start(page)
     assert choice is not None
     assert choice["data_volumes"] == [
         {"source": "new", "name": "ann-data-2", "size": "5Gi", "mount": "/home/jovyan/data-2"}
     ]
+
+
+def test_a_second_enter_after_remove_does_nothing_and_the_volume_can_be_put_back(
+    page: Page,
+) -> None:
+    show(page, limits=replace(LIMITS, max_data_volumes=3))
+    add, undo = page.get_by_role("button", name="Add a data volume"), page.locator("#kale-undo")
+    for _ in range(3):
+        add.click()
+    expect(undo).to_be_hidden()
+    page.get_by_role("button", name="Remove data volume 1").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    names = page.locator('#kale-rows [name$=".name"]')
+    expect(names).to_have_count(2)
+    assert not page.evaluate("window.sent")
+    page.keyboard.press("Tab")
+    expect(page.locator('[name="data_volumes.1.source"]:checked')).to_be_focused()
+    page.get_by_role("button", name="Put ann-data-1 back").press("Enter")
+    expect(names).to_have_count(3)
+    expect(names.first).to_have_value("ann-data-1")
+    expect(undo).to_be_hidden()
+    page.get_by_role("button", name="Remove data volume 3").press("Enter")
+    expect(add).to_be_focused()
 
 
 def test_mount_follows_the_name_until_it_is_typed(page: Page) -> None:

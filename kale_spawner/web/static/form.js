@@ -52,6 +52,7 @@
   // ---- data volumes: add, remove, propose ----------------------------------------------
 
   let nextRow = dataBoxes().length;
+  let removed = null;
 
   function addRow(volume) {
     const box = byId("kale-row").content.firstElementChild.cloneNode(true);
@@ -77,6 +78,8 @@
       box.querySelector(".btn-group").setAttribute("aria-label", `Source of data volume ${index + 1}`);
     });
     const full = dataBoxes().length >= data.limits.maxDataVolumes;
+    byId("kale-undo").hidden = full || !removed || locked("data_volumes");
+    byId("kale-undo").textContent = `Put ${(removed && nameOf(removed.box)) || "it"} back`;
     byId("kale-add").hidden = full || locked("data_volumes");
     byId("kale-full").hidden = !full || locked("data_volumes");
     byId("kale-full").textContent = `That is all: at most ${data.limits.maxDataVolumes} data volumes.`;
@@ -148,6 +151,7 @@
     let next = untouched || locked("data_volumes") ? now : shown;
     if (wasLocked && !locked("data_volumes")) next = held.data_volumes ?? now;
     if (same(next, shown)) return;
+    removed = null;
     dataBoxes().forEach((box) => box.remove());
     next.forEach((volume) => addRow(volume));
   }
@@ -301,12 +305,24 @@
     const button = event.target.closest(".kale-remove");
     if (!button) return;
     const box = button.closest("fieldset");
-    const next = box.nextElementSibling ?? box.previousElementSibling;
+    const next = box.nextElementSibling;
+    removed = { box, next };
     box.remove();
     renumber();
     refresh();
-    (next?.querySelector(".kale-remove") ?? byId("kale-add")).focus();
-    say("Removed. A volume that exists keeps its files.");
+    // Not on a control: there the Enter that comes once too often removes a second one, or starts.
+    (next?.querySelector("legend") ?? byId("kale-add")).focus();
+    say(`Removed. A volume that exists keeps its files. ${byId("kale-undo").textContent} is offered below.`);
+  });
+
+  byId("kale-undo").addEventListener("click", () => {
+    const { box, next } = removed;
+    removed = null;
+    rows.insertBefore(box, next?.isConnected ? next : null);
+    lock();
+    refresh();
+    box.querySelector("legend").focus();
+    say(`Data volume ${dataBoxes().indexOf(box) + 1} is back.`);
   });
 
   byId("kale-add").addEventListener("click", () => {
