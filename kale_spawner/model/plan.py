@@ -22,7 +22,6 @@ DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
 
 _ELSEWHERE = "use another folder"
-_INSTEAD = 'choose one that you have, or a new one (source "new")'
 
 
 @dataclass(frozen=True)
@@ -255,11 +254,9 @@ class _Planner:
 
     def _named_volume(self, field: str, volume: _Asked, name: str, sized: bool) -> None:
         claim = self.inventory.claims.get(name)
-        if claim is not None and claim.deleting:
-            self.error(f"{field}.name", f'"{name}" is being deleted; wait, or use another')
-        elif claim is None and volume.source == "existing":
-            self.error(f"{field}.name", f'you have no volume "{name}"; {_INSTEAD}')
-        elif claim is None:
+        if claim is not None or volume.source == "existing":
+            self.error(f"{field}.name", self.inventory.unusable(name))
+        else:
             reason = rules.name_error(name, _role(field), self.owner, self.limits)
             self.error(f"{field}.name", reason)
         if name in self.names:

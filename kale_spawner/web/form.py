@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
-from kale_spawner.model.inventory import Claim
+from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
@@ -114,7 +114,8 @@ def render_form(view: FormView) -> str:
     if isinstance(asked := filled.get("data_volumes"), list):
         volumes = [_volume(each, view) for each in asked if isinstance(each, Mapping)]
     options = filled.get("profile_options")
-    page = _Page(view, card or ProfileCard("", ""))
+    stale = _stale(view, workspace, volumes) if view.submitted is None else []
+    page = _Page(view, card or ProfileCard("", ""), [*view.errors, *stale])
     return _environment.get_template("form.html").render(
         view=view,
         page=page,
@@ -126,7 +127,7 @@ def render_form(view: FormView) -> str:
         blank=_BLANK,
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
-        volumes_open=any(e.field.startswith(("workspace", "data_volumes")) for e in view.errors),
+        volumes_open=any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
@@ -144,12 +145,13 @@ def _static(name: str) -> str:
 class _Page:
     """What the macros need of the page."""
 
-    def __init__(self, view: FormView, card: ProfileCard) -> None:
-        self.errors = {error.field: sentence(error.message) for error in view.errors}
+    def __init__(self, view: FormView, card: ProfileCard, errors: Sequence[FieldError]) -> None:
+        self.errors = {error.field: sentence(error.message) for error in errors}
         self.fixed = card.fixed
         self.hidden = card.hidden
         self.claims = [claim for claim in view.claims if not claim.deleting]
-        self.claim_names = {claim.name for claim in view.claims}
+        self.claim_names = {claim.name for claim in self.claims}
+        self.going = {claim.name for claim in view.claims if claim.deleting}
         self.limits = view.limits
         self.now = view.now
 
@@ -183,6 +185,20 @@ def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
     if view.submitted is None and volume["source"] == "new" and made:
         volume["source"] = "existing"
     return volume
+
+
+def _stale(
+    view: FormView, workspace: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]
+) -> list[FieldError]:
+    """Volumes of last time that cannot be mounted any more: said before anybody presses Start."""
+    there = Inventory({claim.name: claim for claim in view.claims})
+    rows = {f"data_volumes.{index}": volume for index, volume in enumerate(volumes)}
+    asked = {
+        f"{path}.name": there.unusable(str(volume["name"]))
+        for path, volume in {"workspace": workspace, **rows}.items()
+        if volume["source"] == "existing" and volume["name"]
+    }
+    return [FieldError(path, message) for path, message in asked.items() if message]
 
 
 def _places(

@@ -66,11 +66,15 @@ def summary_line(
 ) -> str:
     """ "Workspace 10 GiB, new · 2 data volumes": the folded editor in one line."""
     source = workspace.get("source")
-    claim = claims.get(str(workspace.get("name", "")))
+    name = str(workspace.get("name", ""))
+    claim = claims.get(name)
     if source == "none":
         first = "No workspace: files are lost when the server stops"
     elif source == "existing" and claim is not None:
-        first = f"Workspace {claim.name}, {human_size(claim.size_bytes)}"
+        size = human_size(claim.size_bytes)
+        first = f"Workspace {name}" + (" is being deleted" if claim.deleting else f", {size}")
+    elif source == "existing":
+        first = f"Workspace {name} is not there any more" if name else "Workspace not chosen yet"
     else:
         first = f"Workspace {quantity_words(str(workspace.get('size', '')))}, new"
     count = len(volumes)

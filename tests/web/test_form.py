@@ -275,6 +275,31 @@ def test_hundred_claims_are_a_list_with_size_age_and_use() -> None:
     assert not any("going" in option for option in options)
 
 
+def test_a_volume_of_last_time_that_is_gone_is_said_at_once_and_never_another_taken() -> None:
+    last = {
+        "workspace": {"source": "existing", "name": "gone", "mount": "/home/jovyan"},
+        "data_volumes": [
+            {"source": "new", "name": "going", "size": "5Gi", "mount": "/g"},
+            {"source": "existing", "name": "here", "mount": "/h"},
+        ],
+    }
+    shown = view(choice=last, claims=[claim("here"), claim("going", deleting=True)])
+    page = Page(render_form(shown))
+    assert page.errors()["workspace.claim"].startswith('You have no volume "gone"; choose one')
+    assert page.errors()["data_volumes.0.claim"].startswith('"going" is being deleted; wait')
+    assert not any(field.startswith("data_volumes.1") for field in page.errors())
+    assert "open" in page.by_id("kale-volumes").attrs
+    assert "hidden" in page.by_id("kale-errors").attrs
+    assert page.by_id("kale-line").all_text() == (
+        "Workspace gone is not there any more · 2 data volumes"
+    )
+    options = [each.all_text() for each in page.elements if "selected" in each.attrs]
+    assert "gone (not there any more)" in options
+    assert "going (being deleted)" in options
+    assert sent(shown)["workspace"]["name"] == "gone"
+    assert sent(shown)["data_volumes"][0]["name"] == "going"
+
+
 @pytest.mark.parametrize("stored", [{"workspace": 5}, {"data_volumes": {"a": 1}}, {"profile": 3}])
 def test_a_stored_choice_that_is_no_choice_shows_the_default(stored: dict[str, Any]) -> None:
     assert sent(view(choice=stored)) == sent(view())

@@ -370,6 +370,20 @@ def test_new_after_existing_means_a_new_one(page: Page) -> None:
     assert server_says(choice) == []
 
 
+def test_a_workspace_that_is_gone_is_told_until_another_is_chosen(page: Page) -> None:
+    gone = {"source": "existing", "name": "gone", "mount": "/home/jovyan"}
+    show(page, False, choice={"workspace": gone})
+    told = page.locator('[data-error="workspace.name"]')
+    expect(told).to_contain_text('You have no volume "gone"')
+    expect(page.locator("#kale-line")).to_contain_text("Workspace gone is not there any more")
+    assert press_start(page) is None
+    expect(field(page, "workspace.claim")).to_be_focused()
+    field(page, "workspace.claim").select_option("kept")
+    expect(told).to_be_hidden()
+    expect(page.locator("#kale-line")).to_have_text("Workspace kept, 5 GiB · no data volumes")
+    assert press_start(page) is not None
+
+
 def test_own_name_again_is_told_to_be_the_same_volume(page: Page) -> None:
     show(page)
     field(page, "workspace.name").fill("old")

@@ -232,8 +232,10 @@
     const claim = claimOf(nameOf(box));
     let first = `Workspace ${sizeText(box).replace(/^([0-9.]+)(Mi|Gi|Ti)$/, "$1 $2B")}, new`;
     if (source === "none") first = "No workspace: files are lost when the server stops";
-    if (source === "existing" && claim) first = `Workspace ${nameOf(box)}, ${claim.size}`;
-    if (source === "existing" && !claim) first = "Workspace not chosen yet";
+    const name = nameOf(box);
+    if (source === "existing" && !name) first = "Workspace not chosen yet";
+    else if (source === "existing" && !claim) first = `Workspace ${name} is not there any more`;
+    else if (source === "existing") first = `Workspace ${name}${claim.deleting ? " is being deleted" : `, ${claim.size}`}`;
     const count = dataBoxes().length;
     const second = count === 0 ? "no data volumes" : `${count} data volume${count > 1 ? "s" : ""}`;
     byId("kale-line").textContent = `${first} · ${second}`;
