@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,6 +119,19 @@ def test_what_was_typed_comes_back_with_each_error_beside_its_field() -> None:
     assert "aria-invalid" not in page.by_id("kale-workspace-mount").attrs
 
 
+def test_a_refused_option_and_image_are_marked_too() -> None:
+    errors = [FieldError("image", "not allowed"), FieldError("profile_options.size", "too big")]
+    card = replace(OPTIONS, image_field=True)
+    submitted = {"profile": "big", "profile_options": {"size": "l"}, "image": "evil"}
+    page = Page(render_form(view(profiles=[card, CODE], submitted=submitted, errors=errors)))
+    marked = {each.attrs["name"] for each in page.elements if "aria-invalid" in each.attrs}
+    assert marked == {
+        "image.big",
+        "profile-option-big--size",
+        "profile-option-big--size--unlisted-choice",
+    }
+
+
 def test_without_an_error_nothing_is_marked() -> None:
     page = Page(render_form(view()))
     assert page.errors() == {}
@@ -138,6 +152,12 @@ def test_without_javascript_one_more_volume_can_be_added_and_one_removed() -> No
         {"source": "new", "name": "e", "size": "3Gi", "mount": "/e"},
     ]
     parse_choice(added)
+
+
+def test_without_javascript_no_volume_is_asked_for_beyond_the_limit() -> None:
+    last = {"data_volumes": [{"source": "new", "name": "d", "size": "5Gi", "mount": "/d"}]}
+    page = Page(render_form(view(choice=last, limits=Limits(max_data_volumes=1))))
+    assert "data_volumes.1.name" not in page.fields()
 
 
 def test_no_workspace_sends_nothing_else_of_it() -> None:

@@ -431,6 +431,18 @@ def test_what_the_server_refused_stays_until_that_field_changes(page: Page) -> N
     assert press_start(page) is not None
 
 
+def test_a_refused_image_is_told_until_it_changes(page: Page) -> None:
+    free = ProfileCard("free", "Free", image_field=True)
+    errors = [FieldError("image", "this image is not allowed here")]
+    show(page, False, profiles=[free], submitted={"image": "evil"}, errors=errors)
+    image = field(page, "image.free")
+    expect(image).to_be_focused()
+    expect(page.locator("#kale-image-0-error")).to_be_visible()
+    image.fill("good")
+    expect(page.locator("#kale-image-0-error")).to_be_hidden()
+    expect(image).not_to_have_attribute("aria-invalid", "true")
+
+
 def test_an_error_in_the_folded_part_unfolds_it(page: Page) -> None:
     show(page)
     field(page, "workspace.size").fill("lots")

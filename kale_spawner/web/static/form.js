@@ -189,11 +189,17 @@
     delete slot.dataset.server;
     slot.textContent = capital(message);
     slot.hidden = !message;
+    mark(slot);
+  }
+
+  function mark(slot) {
     for (const input of root.querySelectorAll(`[aria-describedby~="${slot.id}"]`)) {
-      if (message) input.setAttribute("aria-invalid", "true");
-      else input.removeAttribute("aria-invalid");
+      if (slot.hidden) input.removeAttribute("aria-invalid");
+      else input.setAttribute("aria-invalid", "true");
     }
   }
+
+  const slotOf = (input) => byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
 
   function validate(onlyTouched) {
     let wrong = 0;
@@ -253,7 +259,7 @@
   }
 
   function sayErrorOf(input) {
-    const slot = byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
+    const slot = slotOf(input);
     say(slot && !slot.hidden ? slot.textContent : "");
   }
 
@@ -261,7 +267,7 @@
 
   root.addEventListener("input", (event) => {
     const box = event.target.closest("fieldset[data-volume]");
-    if (!box) return;
+    if (!box) return forgetOption(event.target);
     const name = event.target.name.split(".").pop();
     event.target.dataset.touched = "1";
     forget(box, name === "claim" ? "name" : name === "size_unit" ? "size" : name);
@@ -278,6 +284,13 @@
         delete slot.dataset.server;
         show(slot.dataset.error, "");
       }
+  }
+
+  function forgetOption(input) {
+    const slot = slotOf(input);
+    if (!slot?.classList.contains("kale-error")) return;
+    slot.hidden = true;
+    mark(slot);
   }
 
   root.addEventListener("change", (event) => {
