@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
-from kale_spawner.model.choices import Choice, UnlistedChoice, read_choice
+from kale_spawner.model.choices import Choice, read_choice
 from kale_spawner.model.images import (
     DataPreset,
     Image,
@@ -22,6 +21,7 @@ from kale_spawner.model.images import (
 )
 from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
 from kale_spawner.model.names import expand
+from kale_spawner.model.options import option_errors
 from kale_spawner.model.plan import DEFAULT_DATA_SIZE, DEFAULT_SIZE, Offer
 from kale_spawner.model.pod import App
 from kale_spawner.model.quantity import parse_size
@@ -122,14 +122,11 @@ class Offers:
             profile = self.choose(choice.profile)
         except ChoiceInvalid as exc:
             return self._unknown(), choice, [*errors, *exc.errors]
-        for check in (
-            check_options,
-            partial(check_image, pattern=self.images.custom_image_pattern),
-        ):
-            try:
-                check(profile, choice)
-            except ChoiceInvalid as exc:
-                errors += exc.errors
+        errors += option_errors(profile.id, profile.options, choice)
+        try:
+            check_image(profile, choice, self.images.custom_image_pattern)
+        except ChoiceInvalid as exc:
+            errors += exc.errors
         return profile, choice, errors
 
     def _unknown(self) -> Profile:
@@ -195,34 +192,6 @@ def default_of(profiles: Sequence[Profile]) -> Profile:
     for profile in [*(each for each in marked if each in ours), *shown, *marked, *profiles]:
         return profile
     raise SettingsInvalid("KaleImages.images: there is nothing to choose")
-
-
-def check_options(profile: Profile, choice: Choice) -> None:
-    """The profile options of a choice, against kubespawner's description of them."""
-    errors: list[FieldError] = []
-    for name, value in choice.profile_options.items():
-        place = f"profile_options.{name}"
-        option = profile.options.get(name)
-        if option is None:
-            errors.append(FieldError(place, f'"{profile.id}" has no such option'))
-        elif isinstance(value, UnlistedChoice):
-            errors += _unlisted_errors(place, option, value.unlisted_choice)
-        elif value not in (option.get("choices") or {}):
-            known = ", ".join(option.get("choices") or {}) or "free text only"
-            errors.append(FieldError(place, f'"{value}" is not offered here; use {known}'))
-    if errors:
-        raise ChoiceInvalid(errors)
-
-
-def _unlisted_errors(place: str, option: Mapping[str, Any], text: str) -> list[FieldError]:
-    unlisted = option.get("unlisted_choice") or {}
-    if not unlisted.get("enabled"):
-        return [FieldError(place, "only the listed choices are offered here")]
-    pattern = unlisted.get("validation_regex")
-    if pattern and not re.fullmatch(pattern, text):
-        message = unlisted.get("validation_message") or f"it has to match {pattern}"
-        return [FieldError(place, str(message))]
-    return []
 
 
 def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:

@@ -14,14 +14,13 @@ from kale_spawner.model.choices import Choice, DataVolume, Workspace
 from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner, Role
+from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 
 DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
-
-_ELSEWHERE = "use another folder"
 
 
 @dataclass(frozen=True)
@@ -37,23 +36,8 @@ class NewClaim:
 
 
 @dataclass(frozen=True)
-class Mount:
-    """A volume of the pod. claim None is a folder that lasts as long as the pod."""
-
-    volume: str
-    path: str
-    claim: str | None
-    read_only: bool = False
-    size_limit: str | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
-    """reuse: claims of the user's own that are there already.
-
-    mounts: a folder stands before all that is mounted inside it, whatever the order of the
-    choice: a runtime that mounts them one by one would hide the inner one.
-    """
+    """reuse: claims of the user's own that are there already. mounts: the outer ones first."""
 
     create: tuple[NewClaim, ...] = ()
     reuse: tuple[Claim, ...] = ()
@@ -89,11 +73,11 @@ def make_plan(
     planner = _Planner(inventory, limits, owner, found)
     planner.workspace(choice.workspace, offer.workspace)
     planner.data_volumes(choice.data_volumes, offer.data_volumes)
-    planner.check_mounts()
+    for error in mount_errors(planner.mounts, planner.fields, limits):
+        planner.error(error.field, error.message)
     if planner.errors:
         raise ChoiceInvalid(sorted(planner.errors.values(), key=_position))
-    mounts = sorted(planner.mounts, key=lambda mount: mount.path.count("/"))
-    return Plan(tuple(planner.create), tuple(planner.reuse), tuple(mounts))
+    return Plan(tuple(planner.create), tuple(planner.reuse), outer_first(planner.mounts))
 
 
 _Asked = Workspace | DataVolume
@@ -152,7 +136,7 @@ class _Planner:
         if source == "none" and not self.is_unknown("workspace.source"):
             self._none(asked, merged)
         else:
-            self._volume("workspace", merged, asked.size is not None, "kale-workspace")
+            self._volume("workspace", merged, asked.size is not None, WORKSPACE)
 
     def data_volumes(self, asked: list[DataVolume] | None, preset: DataPreset) -> None:
         presets = [self._from_preset(each, n) for n, each in enumerate(preset.volumes, 1)]
@@ -174,29 +158,6 @@ class _Planner:
             if volume.source == "new" and not volume.name:
                 volume = volume.model_copy(update={"name": self._free(taken)})
             self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
-
-    def check_mounts(self) -> None:
-        """No two at one place, the workspace hidden by none, and none inside of a read-only one,
-        where the runtime could not make the folder that it is mounted at."""
-        seen: dict[str, str] = {}
-        home = next((m.path for m in self.mounts if m.volume == "kale-workspace"), None)
-        closed = [(m.path, self.fields[m.volume]) for m in self.mounts if m.read_only]
-        for mount in self.mounts:
-            field = self.fields[mount.volume]
-            self.error(f"{field}.mount", rules.mount_error(mount.path, self.limits))
-            if mount.path in seen:
-                self.error(
-                    f"{field}.mount", f"{mount.path} is taken by {seen[mount.path]}; {_ELSEWHERE}"
-                )
-            elif home and rules.is_under(home, mount.path):
-                self.error(
-                    f"{field}.mount", f"this would hide the workspace at {home}; {_ELSEWHERE}"
-                )
-            for folder, other in closed:
-                if field != "workspace" and rules.is_under(mount.path, folder):
-                    reason = f"{other} at {folder} is read only: nothing can be mounted inside"
-                    self.error(f"{field}.mount", f"{reason}; {_ELSEWHERE}")
-            seen.setdefault(mount.path, field)
 
     def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:
         """What the administrator fixed may be repeated, but not changed."""
@@ -240,7 +201,7 @@ class _Planner:
                 self.error(f"workspace.{field}", "there is no volume; leave this out")
         if merged.size:
             self.error("workspace.size", rules.size_error(merged.size, self.limits))
-        self._mount("workspace", "kale-workspace", merged, claim=None)
+        self._mount("workspace", WORKSPACE, merged, claim=None)
 
     def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
         if self.is_unknown(f"{field}.name") or self.is_unknown(f"{field}.source"):

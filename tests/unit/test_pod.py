@@ -7,7 +7,8 @@ from typing import Any
 
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.limits import Owner
-from kale_spawner.model.plan import Mount, NewClaim, Plan
+from kale_spawner.model.mounts import Mount
+from kale_spawner.model.plan import NewClaim, Plan
 from kale_spawner.model.pod import App, Gateway, add_gateway, add_volumes, harden
 from kale_spawner.wire import KINDS
 
