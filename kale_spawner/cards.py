@@ -73,7 +73,7 @@ def _shown(profile: Profile, part: str) -> str:
 
 def _values(volume: VolumePreset, owner: Owner, name: str, size: str) -> dict[str, Any]:
     """A preset in the shape of a choice."""
-    values = volume.model_dump(exclude={"mode", "read_only"}, exclude_none=True)
+    values = volume.model_dump(exclude={"mode"}, exclude_none=True)
     if volume.source != "none":
         values["name"] = expand(volume.name or name, owner.user, owner.server)
         values.setdefault("size", size)

@@ -34,7 +34,8 @@ def check_settings(config: Config, spawner_class: Any) -> None:
     entries = spawner_class._get_initialized_profile_list(spawner_class, entries)
     mounts = _entries(config, spawner_class, "volume_mounts")
     taken = [str(mount["mountPath"]) for mount in mounts if "mountPath" in mount]
-    check_presets(Offers(images, volumes, gateway, entries), taken)
+    together = not _setting(config, spawner_class, "enable_user_namespaces")
+    check_presets(Offers(images, volumes, gateway, entries), taken, one_namespace=together)
 
 
 def _setting(config: Config, spawner_class: Any, name: str) -> Any:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
-from kale_spawner.model.choices import Choice, UnlistedChoice
+from kale_spawner.model.choices import Choice, read_choice
 from kale_spawner.model.images import (
     DataPreset,
     Image,
     ProfileExtra,
+    VolumePreset,
     WorkspacePreset,
     parse_settings,
 )
 from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits
+from kale_spawner.model.options import option_errors
 from kale_spawner.model.plan import Offer
 from kale_spawner.model.pod import App
 from kale_spawner.model.quantity import parse_size
@@ -111,6 +113,29 @@ class Offers:
             )
         return default_of(profiles)
 
+    def judge(self, data: Mapping[str, Any]) -> tuple[Profile, Choice, list[FieldError]]:
+        """Profile and choice as far as they are valid, and all that is wrong before the plan.
+
+        For a profile that is not there, the volumes are judged as where users may choose all.
+        """
+        choice, errors = read_choice(data)
+        if any(error.field in ("", "profile") for error in errors):
+            return self._unknown(), choice, errors
+        try:
+            profile = self.choose(choice.profile)
+        except ChoiceInvalid as exc:
+            return self._unknown(), choice, [*errors, *exc.errors]
+        errors += option_errors(profile.id, profile.options, choice)
+        try:
+            check_image(profile, choice, self.images.custom_image_pattern)
+        except ChoiceInvalid as exc:
+            errors += exc.errors
+        return profile, choice, errors
+
+    def _unknown(self) -> Profile:
+        offer = Offer(WorkspacePreset(mount=self.volumes.home))
+        return Profile("", None, None, offer, "none", None)
+
     def _image(self, image: Image, kinds: Mapping[str, ServerKind]) -> Profile:
         mode = image.gateway_mode or self.gateway.mode
         return Profile(
@@ -172,34 +197,6 @@ def default_of(profiles: Sequence[Profile]) -> Profile:
     raise SettingsInvalid("KaleImages.images: there is nothing to choose")
 
 
-def check_options(profile: Profile, choice: Choice) -> None:
-    """The profile options of a choice, against kubespawner's description of them."""
-    errors: list[FieldError] = []
-    for name, value in choice.profile_options.items():
-        place = f"profile_options.{name}"
-        option = profile.options.get(name)
-        if option is None:
-            errors.append(FieldError(place, f'"{profile.id}" has no such option'))
-        elif isinstance(value, UnlistedChoice):
-            errors += _unlisted_errors(place, option, value.unlisted_choice)
-        elif value not in (option.get("choices") or {}):
-            known = ", ".join(option.get("choices") or {}) or "free text only"
-            errors.append(FieldError(place, f'"{value}" is not offered here; use {known}'))
-    if errors:
-        raise ChoiceInvalid(errors)
-
-
-def _unlisted_errors(place: str, option: Mapping[str, Any], text: str) -> list[FieldError]:
-    unlisted = option.get("unlisted_choice") or {}
-    if not unlisted.get("enabled"):
-        return [FieldError(place, "only the listed choices are offered here")]
-    pattern = unlisted.get("validation_regex")
-    if pattern and not re.fullmatch(pattern, text):
-        message = unlisted.get("validation_message") or f"it has to match {pattern}"
-        return [FieldError(place, str(message))]
-    return []
-
-
 def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:
     """The image of the user's own, if they may name one here. Raises ChoiceInvalid."""
     if choice.image is None:
@@ -213,14 +210,14 @@ def check_image(profile: Profile, choice: Choice, pattern: str) -> str | None:
     raise ChoiceInvalid([FieldError("image", message)])
 
 
-def name_templates(offer: Offer) -> list[str]:
-    """What claims' names are derived from: ours, and the administrator's for this profile."""
-    presets = [offer.workspace, *offer.data_volumes.volumes]
-    return [DEFAULT_WORKSPACE, DEFAULT_DATA, *(each.name for each in presets if each and each.name)]
+def make_limits(offers: Offers, taken: Sequence[str], other_names: Sequence[str]) -> Limits:
+    """The administrator's limits; names are kept for all profiles, whichever a start chooses.
 
-
-def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[str]) -> Limits:
-    """The administrator's limits. taken, templates: see `Limits`."""
+    taken, other_names: see `Limits`.
+    """
+    volumes, presets = offers.volumes, [each.offer for each in offers.profiles()]
+    workspaces = [each.workspace for each in presets if each.workspace is not None]
+    data = [volume for each in presets for volume in each.data_volumes.volumes]
     return Limits(
         min_size=parse_size(volumes.min_size),
         max_size=parse_size(volumes.max_size) if volumes.max_size else None,
@@ -229,8 +226,14 @@ def make_limits(volumes: KaleVolumes, taken: Sequence[str], templates: Sequence[
         access_modes=tuple(volumes.access_modes),
         forbidden_mounts=tuple(volumes.forbidden_mounts),
         taken_mounts=tuple(taken),
-        name_templates=tuple(templates),
+        workspace_names=(DEFAULT_WORKSPACE, *_names(workspaces)),
+        data_names=(DEFAULT_DATA, *_names(data)),
+        other_names=tuple(other_names),
     )
+
+
+def _names(presets: Sequence[VolumePreset]) -> list[str]:
+    return list(dict.fromkeys(each.name for each in presets if each.name))
 
 
 def _tuple(value: Sequence[str] | None) -> tuple[str, ...] | None:

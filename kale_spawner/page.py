@@ -11,7 +11,7 @@ from traitlets import default
 from kale_spawner.cards import cards, entries
 from kale_spawner.errors import ChoiceInvalid, KaleError
 from kale_spawner.model.choices import parse_choice
-from kale_spawner.offers import make_limits
+from kale_spawner.model.limits import own_names
 from kale_spawner.planning import PlanningSpawner, as_kubespawner
 from kale_spawner.web import refused
 from kale_spawner.web.form import FormView, parse_form, render_form
@@ -52,6 +52,7 @@ class PageSpawner(PlanningSpawner):
     async def _form_view(self, attempt: refused.Refused | None) -> FormView:
         offers = await self._offers()
         owner, pattern = self._owner(), self.images.custom_image_pattern
+        limits = self._limits(offers)
         try:
             last = self._asked(offers)
             parse_choice(last)
@@ -61,10 +62,11 @@ class PageSpawner(PlanningSpawner):
             profiles=cards(offers.profiles(), owner, pattern),
             claims=list((await self._inventory()).claims.values()),
             choice=last,
-            limits=make_limits(self.volumes_settings, (), ()),
+            limits=limits,
             errors=attempt.errors if attempt else (),
             submitted=attempt.submitted if attempt else None,
             name_prefix=owner.slug,
+            kept_names=own_names(owner, limits),
             home=self.volumes_settings.home,
             from_link=bool(attempt and attempt.from_link),
         )
@@ -105,10 +107,9 @@ class PageSpawner(PlanningSpawner):
     async def _judge(self, data: dict[str, Any], attempt: refused.Refused) -> dict[str, Any]:
         """The choice as it is stored, if it can be planned; else the page shows why not."""
         try:
-            choice = parse_choice(data)
-            profile = (await self._offers()).choose(choice.profile)
-            self._check(profile, choice)
-            await self._plan(profile, choice)
+            offers = await self._offers()
+            profile, choice, found = offers.judge(data)
+            await self._plan(offers, profile, choice, found)
         except ChoiceInvalid as exc:
             attempt.errors = exc.errors
             raise shown(exc) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from jupyterhub.utils import maybe_future
@@ -11,18 +12,11 @@ from kubespawner.slugs import is_valid_label, safe_slug
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.kube.objects import START_ANNOTATION
 from kale_spawner.model import pod as pods
-from kale_spawner.model.choices import Choice, UnlistedChoice, parse_choice, upgrade
+from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
 from kale_spawner.model.inventory import Inventory, claims_in_use, make_inventory
-from kale_spawner.model.limits import Owner
+from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Plan, make_plan
-from kale_spawner.offers import (
-    Offers,
-    Profile,
-    check_image,
-    check_options,
-    make_limits,
-    name_templates,
-)
+from kale_spawner.offers import Offers, Profile, check_image, make_limits
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.upstream import UpstreamSpawner
 from kale_spawner.wire import USERNAME_LABEL
@@ -35,6 +29,7 @@ class PlanningSpawner(UpstreamSpawner):
     user_options: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._offered: Offers | None = None
         self._profile: Profile | None = None
         self._choice: Choice | None = None
         super().__init__(*args, **kwargs)
@@ -68,10 +63,10 @@ class PlanningSpawner(UpstreamSpawner):
             except (ValueError, KeyError) as exc:
                 raise ChoiceInvalid([FieldError("profile", str(exc))]) from exc
             return
-        choice = parse_choice(self._asked(offers))
-        profile = offers.choose(choice.profile)
-        self._check(profile, choice)
-        self._profile, self._choice = profile, choice
+        profile, choice, found = offers.judge(self._asked(offers))
+        if found:
+            await self._plan(offers, profile, choice, found)  # raises, with what else is wrong
+        self._offered, self._profile, self._choice = offers, profile, choice
         self._apply_profile(profile, choice, [dict(entry) for entry in offers.profile_list])
 
     @property
@@ -95,10 +90,6 @@ class PlanningSpawner(UpstreamSpawner):
             }
             given = {key: value for key, value in given.items() if key in known}
         return given if entry is None else upgrade(given)
-
-    def _check(self, profile: Profile, choice: Choice) -> None:
-        check_options(profile, choice)
-        check_image(profile, choice, self.images.custom_image_pattern)
 
     def _apply_profile(
         self, profile: Profile, choice: Choice, entries: list[dict[str, Any]]
@@ -146,12 +137,16 @@ class PlanningSpawner(UpstreamSpawner):
         ]
         return make_inventory(claims, self.user.name, claims_in_use(running, self.user.name))
 
-    async def _plan(self, profile: Profile, choice: Choice) -> Plan:
+    def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
         taken = [mount["mountPath"] for mount in mounts]
-        templates = [self.pvc_name_template, *name_templates(profile.offer)]
-        limits = make_limits(self.volumes_settings, taken, templates)
-        return make_plan(choice, await self._inventory(), limits, self._owner(), profile.offer)
+        return make_limits(offers, taken, [self.pvc_name_template])
+
+    async def _plan(
+        self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
+    ) -> Plan:
+        limits, owner = self._limits(offers), self._owner()
+        return make_plan(choice, await self._inventory(), limits, owner, profile.offer, found)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:
         """kubespawner's pod, the administrator's hook, then volumes and gateway."""

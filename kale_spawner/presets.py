@@ -18,23 +18,23 @@ from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.model.quantity import MAX_BYTES
-from kale_spawner.offers import Offers, Profile, make_limits, name_templates
+from kale_spawner.offers import Offers, Profile, make_limits
 
 _ANYBODY = Owner("x" * 200, "y" * 200)
 """Somebody whose part of a claim's name is as long as it can get."""
 
 
-def check_presets(offers: Offers, taken: Sequence[str]) -> None:
+def check_presets(offers: Offers, taken: Sequence[str], *, one_namespace: bool = True) -> None:
     """Raise SettingsInvalid, naming the trait, for a preset that could not be started.
 
-    taken: where kubespawner's own `volume_mounts` are.
+    taken: where kubespawner's own `volume_mounts` are. one_namespace: that of all users' claims.
     """
     for profile in offers.profiles():
         if profile.offer.workspace is None:
             continue
-        _check_names(profile, offers)
+        _check_names(profile, offers, one_namespace)
         _check_home(profile, offers, () if _mounts_otherwise(profile) else taken)
-        limits = make_limits(offers.volumes, (), name_templates(profile.offer))
+        limits = make_limits(offers, (), ())
         try:
             make_plan(_unchanged(profile), _had(profile.offer), limits, _ANYBODY, profile.offer)
         except ChoiceInvalid as exc:
@@ -43,7 +43,7 @@ def check_presets(offers: Offers, taken: Sequence[str]) -> None:
             ) from exc
 
 
-def _check_names(profile: Profile, offers: Offers) -> None:
+def _check_names(profile: Profile, offers: Offers, one_namespace: bool) -> None:
     for part, presets in (
         ("workspace", [profile.offer.workspace]),
         ("data_volumes", profile.offer.data_volumes.volumes),
@@ -52,7 +52,7 @@ def _check_names(profile: Profile, offers: Offers) -> None:
         for preset in presets:
             if preset is None or preset.name is None:
                 continue
-            if preset.source == "new" and "{" not in preset.name:
+            if one_namespace and preset.source == "new" and "{" not in preset.name:
                 raise SettingsInvalid(
                     f"{trait}: the name {preset.name!r} would be every user's; "
                     "put {slug} or {user_slug} into it"

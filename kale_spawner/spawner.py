@@ -121,13 +121,14 @@ class KaleSpawner(PageSpawner):
         """Watches, plan and manifests; nothing is made yet."""
         watches = await self._watch()
         plan = Plan()
-        if self._profile is not None and self._choice is not None:
-            plan = await self._plan(self._profile, self._choice)
+        offers, profile, choice = self._offered, self._profile, self._choice
+        if offers is not None and profile is not None and choice is not None:
+            plan = await self._plan(offers, profile, choice)
         start_id = uuid.uuid4().hex
         owner = self._owner(start_id)
         template = self.volumes_settings.rok_secret
         secret = expand(template, owner.user, owner.server) if template else ""
-        has_gateway = self._profile is not None and self._profile.kind is not None
+        has_gateway = profile is not None and profile.kind is not None
         return Start(
             objects=self._objects(),
             watches=watches,

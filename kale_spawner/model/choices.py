@@ -7,7 +7,7 @@ be done is decided by `plan.py`. Every error names its field, all of them at onc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -160,12 +160,54 @@ def parse_choice(data: Mapping[str, Any]) -> Choice:
 
     Raises ChoiceInvalid with every field that is wrong, also for fields that do not exist.
     """
+    choice, errors = read_choice(data)
+    if errors:
+        raise ChoiceInvalid(errors)
+    return choice
+
+
+def read_choice(data: Mapping[str, Any]) -> tuple[Choice, list[FieldError]]:
+    """The same, but as far as `data` is valid: the choice of those fields, and all other errors."""
     if not isinstance(data, Mapping):
-        raise ChoiceInvalid([FieldError("", "the choice has to be a JSON object")])
+        return Choice(), [FieldError("", "the choice has to be a JSON object")]
     try:
-        return Choice.model_validate(dict(data))
+        return Choice.model_validate(dict(data)), []
     except ValidationError as exc:
-        raise ChoiceInvalid(field_errors(exc)) from exc
+        wrong = {_place(data, error["loc"]) for error in exc.errors(include_url=False)}
+        rest = {} if () in wrong else _without(data, wrong)
+        return Choice.model_validate(rest), field_errors(exc)
+
+
+def _place(data: Any, location: Sequence[int | str]) -> tuple[int | str, ...]:
+    """As much of a location as `data` has: pydantic adds a union's branches, and what lacks."""
+    place: list[int | str] = []
+    for part in location:
+        if not _has(data, part):
+            break
+        data = data[part]
+        place.append(part)
+    return tuple(place)
+
+
+def _has(data: Any, part: int | str) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, Mapping) and part in data
+
+
+def _without(
+    data: Any, wrong: set[tuple[int | str, ...]], place: tuple[int | str, ...] = ()
+) -> Any:
+    """`data` without what is wrong. In a list an empty object is left, so that numbers stay."""
+    if isinstance(data, Mapping):
+        kept = {key: each for key, each in data.items() if (*place, key) not in wrong}
+        return {key: _without(each, wrong, (*place, key)) for key, each in kept.items()}
+    if isinstance(data, list):
+        return [
+            {} if (*place, index) in wrong else _without(each, wrong, (*place, index))
+            for index, each in enumerate(data)
+        ]
+    return data
 
 
 def field_errors(exc: ValidationError) -> list[FieldError]:

@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from kale_spawner.errors import SettingsInvalid
 from kale_spawner.model.choices import AccessMode, ClassName, MountPath, Size, field_errors
@@ -14,6 +21,10 @@ from kale_spawner.model.choices import AccessMode, ClassName, MountPath, Size, f
 GatewayMode = Literal["sidecar", "container", "none"]
 Mode = Literal["proposed", "fixed", "hidden"]
 _Model = TypeVar("_Model", bound=BaseModel)
+EMPTY_FOREVER = (
+    "a new volume is empty, and read only it would stay so; leave this out, or choose a volume "
+    'that is there (source "existing")'
+)
 _NAME_TEMPLATE = re.compile(r"[-a-z0-9]*(\{(slug|user_slug)\}[-a-z0-9]*)*", re.ASCII)
 
 
@@ -40,6 +51,13 @@ class VolumePreset(_Entry):
     def _named(cls, value: str | None) -> str | None:
         if value is not None and not _NAME_TEMPLATE.fullmatch(value):
             raise ValueError("small letters, digits and hyphens, and {slug} or {user_slug}")
+        return value
+
+    @field_validator("read_only")
+    @classmethod
+    def _filled(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("source") == "new":
+            raise ValueError(EMPTY_FOREVER)
         return value
 
 

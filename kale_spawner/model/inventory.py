@@ -42,9 +42,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Inventory:
-    """claims: the user's own by name. namespace_taken: names known to be somebody else's."""
+    """claims: the user's own by name."""
 
     claims: Mapping[str, Claim] = field(default_factory=dict)
+
+    def unusable(self, name: str) -> str | None:
+        """Why this volume cannot be mounted again, or None."""
+        claim = self.claims.get(name)
+        if claim is None:
+            instead = 'choose one that you have, or a new one (source "new")'
+            return f'you have no volume "{name}"; {instead}'
+        return f'"{name}" is being deleted; wait, or use another' if claim.deleting else None
 
 
 def owned_by(metadata: Mapping[str, Any], username: str) -> bool:

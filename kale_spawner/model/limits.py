@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from kale_spawner.model.names import server_slug, user_slug
 from kale_spawner.model.quantity import format_size, parse_size
@@ -15,8 +16,10 @@ SYSTEM_FOLDERS = (
 )  # fmt: skip
 """Where a volume would hide the image's programs, its settings or the cluster's secrets."""
 
+Role = Literal["workspace", "data"]
 DEFAULT_WORKSPACE = "{slug}-workspace"
 DEFAULT_DATA = "{slug}-data-{n}"
+_MEANS: dict[Role, str] = {"workspace": "a workspace", "data": "a data volume"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Limits:
     storage_classes, access_modes: what is allowed; the first is the default. The class "" is
     the cluster's own default.
     taken_mounts: paths that the administrator's own volumes have in the pod.
-    name_templates: claims' names that are derived from users (with `{slug}` or any other
-        placeholder); nobody may take one that another user's start would derive.
+    workspace_names, data_names, other_names: templates of claims' names (with `{slug}` or any
+        other placeholder); nobody may take a name that another user's start would derive, nor
+        one that a start of their own would derive for another role.
     """
 
     min_size: int = 1 << 20
@@ -51,7 +55,9 @@ class Limits:
     access_modes: tuple[str, ...] = ("ReadWriteOnce",)
     forbidden_mounts: tuple[str, ...] = SYSTEM_FOLDERS
     taken_mounts: tuple[str, ...] = ()
-    name_templates: tuple[str, ...] = (DEFAULT_WORKSPACE, DEFAULT_DATA)
+    workspace_names: tuple[str, ...] = (DEFAULT_WORKSPACE,)
+    data_names: tuple[str, ...] = (DEFAULT_DATA,)
+    other_names: tuple[str, ...] = ()
 
 
 def size_error(text: str, limits: Limits) -> str | None:
@@ -94,16 +100,18 @@ def is_under(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/") and path != folder
 
 
-def name_error(name: str, owner: Owner, limits: Limits) -> str | None:
+def name_error(name: str, role: Role, owner: Owner, limits: Limits) -> str | None:
     """Why a new claim may not have this name, or None.
 
     A name that would be derived for somebody else is refused whether it exists or not, so that
-    nobody can be kept from their default volume, nor be given a volume of another's making.
+    nobody can be kept from their default volume, nor be given a volume of another's making. One
+    that would be derived for the user's own workspace is refused for a data volume, and the
+    other way round: a later start would take it for what it was never meant to be.
     """
     mine = user_slug(owner.user)
-    for template in limits.name_templates:
+    for template in (*limits.workspace_names, *limits.data_names, *limits.other_names):
         literal = re.split(r"\{[^}]*\}", template)
-        if not any(literal):
+        if len(literal) == 1 or not any(literal):
             continue
         pattern = "(.+)".join(re.escape(part) for part in literal)
         found = re.fullmatch(pattern, name)
@@ -111,7 +119,29 @@ def name_error(name: str, owner: Owner, limits: Limits) -> str | None:
             part in (mine, owner.slug) or part.startswith(f"{mine}--") for part in found.groups()
         ):
             return "this name is kept for somebody else's volumes; choose another"
+    roles = [each for each, own in own_names(owner, limits).items() if re.fullmatch(own, name)]
+    if roles and role not in roles:
+        return f"this name is kept for {_MEANS[roles[0]]} of yours; choose another"
     return None
+
+
+def own_names(owner: Owner, limits: Limits) -> dict[Role, str]:
+    """What the starts of this user's servers call their volumes: a regular expression for each
+    role, in what Python and JavaScript have in common."""
+    mine = user_slug(owner.user)
+    parts = {
+        "{slug}": f"(?:{mine}|{owner.slug}|{mine}--[-a-z0-9]+)",
+        "{user_slug}": mine,
+        "{n}": "[0-9]+",
+    }
+    names: dict[Role, Sequence[str]] = {
+        "workspace": limits.workspace_names,
+        "data": limits.data_names,
+    }
+    return {
+        role: "|".join(re.sub(r"\{\w+\}", lambda part: parts[part[0]], each) for each in templates)
+        for role, templates in names.items()
+    }
 
 
 def _or(values: Sequence[str]) -> str:

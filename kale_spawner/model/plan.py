@@ -4,24 +4,23 @@ where. Pure: the same choice, claims and limits give the same plan."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
-from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
+from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner, Role
+from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 
-Role = Literal["workspace", "data"]
 DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
-
-_INSTEAD = 'choose one that you have, or a new one (source "new")'
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,8 @@ class NewClaim:
 
 
 @dataclass(frozen=True)
-class Mount:
-    """A volume of the pod. claim None is a folder that lasts as long as the pod."""
-
-    volume: str
-    path: str
-    claim: str | None
-    read_only: bool = False
-    size_limit: str | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
-    """reuse: claims of the user's own that are there already."""
+    """reuse: claims of the user's own that are there already. mounts: the outer ones first."""
 
     create: tuple[NewClaim, ...] = ()
     reuse: tuple[Claim, ...] = ()
@@ -70,33 +58,53 @@ class Offer:
 
 
 def make_plan(
-    choice: Choice, inventory: Inventory, limits: Limits, owner: Owner, offer: Offer
+    choice: Choice,
+    inventory: Inventory,
+    limits: Limits,
+    owner: Owner,
+    offer: Offer,
+    found: Sequence[FieldError] = (),
 ) -> Plan:
-    """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong."""
-    planner = _Planner(inventory, limits, owner)
+    """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong.
+
+    found: what is known to be wrong. It is told with the rest; the choice lacks those fields,
+    and nothing is concluded from what would stand in for them.
+    """
+    planner = _Planner(inventory, limits, owner, found)
     planner.workspace(choice.workspace, offer.workspace)
     planner.data_volumes(choice.data_volumes, offer.data_volumes)
-    planner.check_mounts()
+    for error in mount_errors(planner.mounts, planner.fields, limits):
+        planner.error(error.field, error.message)
     if planner.errors:
-        raise ChoiceInvalid(planner.errors)
-    return Plan(tuple(planner.create), tuple(planner.reuse), tuple(planner.mounts))
+        raise ChoiceInvalid(sorted(planner.errors.values(), key=_position))
+    return Plan(tuple(planner.create), tuple(planner.reuse), outer_first(planner.mounts))
 
 
 _Asked = Workspace | DataVolume
 
 
 class _Planner:
-    def __init__(self, inventory: Inventory, limits: Limits, owner: Owner) -> None:
+    def __init__(
+        self, inventory: Inventory, limits: Limits, owner: Owner, found: Sequence[FieldError]
+    ) -> None:
         self.inventory, self.limits, self.owner = inventory, limits, owner
         self.create: list[NewClaim] = []
         self.reuse: list[Claim] = []
         self.mounts: list[Mount] = []
-        self.errors: list[FieldError] = []
+        self.names: set[str] = set()
         self.fields: dict[str, str] = {}
+        self.unknown = frozenset(each.field for each in found)
+        self.errors = {each.field: each for each in found}
 
     def error(self, field: str, message: str | None) -> None:
-        if message:
-            self.errors.append(FieldError(field, message))
+        """One for each field: the first says what to mend first."""
+        if message and not self.is_unknown(field):
+            self.errors.setdefault(field, FieldError(field, message))
+
+    def is_unknown(self, field: str) -> bool:
+        """Whether this field, or what it is part of, could not be read."""
+        parts = field.split(".")
+        return any(".".join(parts[:end]) in self.unknown for end in range(1, len(parts) + 1))
 
     def workspace(self, asked: Workspace, preset: WorkspacePreset | None) -> None:
         if preset is None:
@@ -125,10 +133,10 @@ class _Planner:
             self.error(
                 "workspace.mount", f"this would hide the home folder {home}; use it, or one inside"
             )
-        if source == "none":
+        if source == "none" and not self.is_unknown("workspace.source"):
             self._none(asked, merged)
         else:
-            self._volume("workspace", merged, asked.size is not None, "kale-workspace")
+            self._volume("workspace", merged, asked.size is not None, WORKSPACE)
 
     def data_volumes(self, asked: list[DataVolume] | None, preset: DataPreset) -> None:
         presets = [self._from_preset(each, n) for n, each in enumerate(preset.volumes, 1)]
@@ -150,19 +158,6 @@ class _Planner:
             if volume.source == "new" and not volume.name:
                 volume = volume.model_copy(update={"name": self._free(taken)})
             self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
-
-    def check_mounts(self) -> None:
-        """No two at one place, none over another, and the workspace hidden by none."""
-        seen: dict[str, str] = {}
-        home = next((m.path for m in self.mounts if m.volume == "kale-workspace"), None)
-        for mount in self.mounts:
-            field = self.fields[mount.volume]
-            self.error(f"{field}.mount", rules.mount_error(mount.path, self.limits))
-            if mount.path in seen:
-                self.error(f"{field}.mount", f"{mount.path} is taken by {seen[mount.path]}")
-            elif home and rules.is_under(home, mount.path):
-                self.error(f"{field}.mount", f"this would hide the workspace at {home}")
-            seen.setdefault(mount.path, field)
 
     def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:
         """What the administrator fixed may be repeated, but not changed."""
@@ -206,32 +201,35 @@ class _Planner:
                 self.error(f"workspace.{field}", "there is no volume; leave this out")
         if merged.size:
             self.error("workspace.size", rules.size_error(merged.size, self.limits))
-        self._mount("workspace", "kale-workspace", merged, claim=None)
+        self._mount("workspace", WORKSPACE, merged, claim=None)
 
     def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
-        if not volume.name:
+        if self.is_unknown(f"{field}.name") or self.is_unknown(f"{field}.source"):
+            if volume.source == "new":
+                self._new(field, volume)
+        elif not volume.name:
             self.error(f"{field}.name", "choose which of your volumes")
-            return
-        if volume.name in self._claims():
-            self.error(f"{field}.name", f'"{volume.name}" is there twice; one mount is enough')
-            return
-        claim = self.inventory.claims.get(volume.name)
-        if claim is not None:
-            self._existing(field, volume, claim, sized)
-        elif volume.source == "existing":
-            self.error(f"{field}.name", f'you have no volume "{volume.name}"; {_INSTEAD}')
-            return
         else:
-            self._new(field, volume)
+            self._named_volume(field, volume, volume.name, sized)
         self._mount(field, name, volume, claim=volume.name)
 
-    def _claims(self) -> set[str | None]:
-        return {mount.claim for mount in self.mounts}
+    def _named_volume(self, field: str, volume: _Asked, name: str, sized: bool) -> None:
+        claim = self.inventory.claims.get(name)
+        if claim is not None or volume.source == "existing":
+            self.error(f"{field}.name", self.inventory.unusable(name))
+        else:
+            reason = rules.name_error(name, _role(field), self.owner, self.limits)
+            self.error(f"{field}.name", reason)
+        if name in self.names:
+            self.error(f"{field}.name", f'"{name}" is there twice; one mount is enough')
+        self.names.add(name)
+        if claim is not None:
+            self._existing(field, volume, claim, sized)
+        elif volume.source == "new":
+            self._new(field, volume)
 
     def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
         """Also "new" with the name of one's own claim: a start may run twice."""
-        if claim.deleting:
-            self.error(f"{field}.name", f'"{claim.name}" is being deleted; wait, or use another')
         if sized and volume.size and parse_size(volume.size) > claim.size_bytes:
             self.error(
                 f"{field}.size",
@@ -246,17 +244,15 @@ class _Planner:
         self.reuse.append(claim)
 
     def _new(self, field: str, volume: _Asked) -> None:
-        name = volume.name or ""
-        role: Role = "workspace" if field == "workspace" else "data"
+        role = _role(field)
         new = NewClaim(
-            name=name,
+            name=volume.name or "",
             size=volume.size or (DEFAULT_SIZE if role == "workspace" else DEFAULT_DATA_SIZE),
             storage_class=_or_first(volume.storage_class, self.limits.storage_classes),
             access_mode=_or_first(volume.access_mode, self.limits.access_modes),
             role=role,
             mount=volume.mount or "",
         )
-        self.error(f"{field}.name", rules.name_error(name, self.owner, self.limits))
         self.error(f"{field}.size", rules.size_error(new.size, self.limits))
         self.error(
             f"{field}.storage_class",
@@ -266,10 +262,12 @@ class _Planner:
             f"{field}.access_mode",
             rules.allowed_error(new.access_mode, self.limits.access_modes, "the mode"),
         )
+        if isinstance(volume, DataVolume) and volume.read_only:
+            self.error(f"{field}.read_only", EMPTY_FOREVER)
         self.create.append(new)
 
     def _mount(self, field: str, name: str, volume: _Asked, claim: str | None) -> None:
-        if not volume.mount:
+        if not volume.mount or self.is_unknown(f"{field}.mount"):
             self.error(f"{field}.mount", "say where it is mounted, like /home/jovyan/data")
             return
         self.fields[name] = field
@@ -282,6 +280,17 @@ class _Planner:
                 size_limit=volume.size if claim is None else None,
             )
         )
+
+
+def _role(field: str) -> Role:
+    return "workspace" if field == "workspace" else "data"
+
+
+def _position(error: FieldError) -> tuple[int, int]:
+    """Where the field stands in a choice, so that all errors of a volume stand together."""
+    first, number, *_ = [*error.field.split("."), ""]
+    fields = list(Choice.model_fields)
+    return fields.index(first) if first in fields else -1, int(number) if number.isdigit() else 0
 
 
 def _or_first(value: str | None, allowed: tuple[str, ...]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from kale_spawner import wire
-from kale_spawner.model.plan import Mount, Plan
+from kale_spawner.model.mounts import Mount
+from kale_spawner.model.plan import Plan
 
 Manifest = dict[str, Any]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 MAX_BYTES = 2**63 - 1
 """The largest number that the API server keeps for a quantity."""
@@ -34,8 +35,8 @@ def parse_size(text: str) -> int:
     if not found:
         raise ValueError(f'"{text[:40]}" is not a size; write it like 10Gi or 500Mi')
     suffix = found["suffix"] or ""
-    size = Decimal(found["number"]) * _factor(suffix)
-    if size != int(size):
+    size = Fraction(found["number"]) * Fraction(_factor(suffix))
+    if size.denominator != 1:
         raise ValueError(f'"{text[:40]}" is not a whole number of bytes')
     if size < 1:
         raise ValueError("a volume cannot be empty; write its size like 10Gi")

@@ -18,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
-from kale_spawner.model.inventory import Claim
-from kale_spawner.model.limits import Limits
+from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line, used_by
@@ -61,6 +61,7 @@ class FormView:
         (last time's, or what a link asked for); what it leaves out comes from the preset.
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
     name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
+    kept_names: what the user's own starts call their volumes (`limits.own_names`).
     from_link: the form was filled in by a link, which the page says. limits: what the server
         will refuse, so that the page can say it while the user types; a class or an access mode
         is only asked for where more than one is allowed.
@@ -73,6 +74,7 @@ class FormView:
     errors: Sequence[FieldError] = ()
     submitted: Mapping[str, Any] | None = None
     name_prefix: str = "notebook"
+    kept_names: Mapping[Role, str] = field(default_factory=dict)
     home: str = "/home/jovyan"
     from_link: bool = False
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -112,7 +114,8 @@ def render_form(view: FormView) -> str:
     if isinstance(asked := filled.get("data_volumes"), list):
         volumes = [_volume(each, view) for each in asked if isinstance(each, Mapping)]
     options = filled.get("profile_options")
-    page = _Page(view, card or ProfileCard("", ""))
+    stale = _stale(view, workspace, volumes) if view.submitted is None else []
+    page = _Page(view, card or ProfileCard("", ""), [*view.errors, *stale])
     return _environment.get_template("form.html").render(
         view=view,
         page=page,
@@ -124,26 +127,31 @@ def render_form(view: FormView) -> str:
         blank=_BLANK,
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
-        volumes_open=any(e.field.startswith(("workspace", "data_volumes")) for e in view.errors),
+        volumes_open=any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
         line=summary_line(workspace, volumes, {claim.name: claim for claim in view.claims}),
         data=_script_data(view, presets),
-        style=Markup((_HERE / "static" / "form.css").read_text()),
-        script=Markup((_HERE / "static" / "form.js").read_text()),
+        style=Markup(_static("form.css")),
+        script=Markup(_static("rules.js") + _static("form.js")),
     )
+
+
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text()
 
 
 class _Page:
     """What the macros need of the page."""
 
-    def __init__(self, view: FormView, card: ProfileCard) -> None:
-        self.errors = {error.field: sentence(error.message) for error in view.errors}
+    def __init__(self, view: FormView, card: ProfileCard, errors: Sequence[FieldError]) -> None:
+        self.errors = {error.field: sentence(error.message) for error in errors}
         self.fixed = card.fixed
         self.hidden = card.hidden
         self.claims = [claim for claim in view.claims if not claim.deleting]
-        self.claim_names = {claim.name for claim in view.claims}
+        self.claim_names = {claim.name for claim in self.claims}
+        self.going = {claim.name for claim in view.claims if claim.deleting}
         self.limits = view.limits
         self.now = view.now
 
@@ -177,6 +185,20 @@ def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
     if view.submitted is None and volume["source"] == "new" and made:
         volume["source"] = "existing"
     return volume
+
+
+def _stale(
+    view: FormView, workspace: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]
+) -> list[FieldError]:
+    """Volumes of last time that cannot be mounted any more: said before anybody presses Start."""
+    there = Inventory({claim.name: claim for claim in view.claims})
+    rows = {f"data_volumes.{index}": volume for index, volume in enumerate(volumes)}
+    asked = {
+        f"{path}.name": there.unusable(str(volume["name"]))
+        for path, volume in {"workspace": workspace, **rows}.items()
+        if volume["source"] == "existing" and volume["name"]
+    }
+    return [FieldError(path, message) for path, message in asked.items() if message]
 
 
 def _places(
@@ -215,9 +237,13 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         },
         "home": view.home,
         "namePrefix": view.name_prefix,
+        "keptNames": dict(view.kept_names),
         "claims": {
             claim.name: {
                 "size": human_size(claim.size_bytes),
+                "bytes": claim.size_bytes,
+                "capacity": claim.capacity,
+                "deleting": claim.deleting,
                 "mount": claim.last_mount,
                 "used": sentence(used_by(claim)),
             }

@@ -13,7 +13,14 @@ from kale_spawner.web.parse import split_quantity
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
 _ROW = re.compile(r"\bdata_volumes\.([0-9]{1,4})\b", re.ASCII)
 _PLACES = {"mount": "folder", "profile options": "options"}
-_AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"))
+_AGES = (
+    (86400 * 365, "year"),
+    (86400 * 30, "month"),
+    (86400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
+_JUST_NOW = 120
 
 
 def human_size(size: int) -> str:
@@ -30,7 +37,7 @@ def age(created: datetime | None, now: datetime) -> str:
         return ""
     seconds = (now - created).total_seconds()
     for length, word in _AGES:
-        if (count := int(seconds // length)) >= 1:
+        if seconds >= _JUST_NOW and (count := int(seconds // length)) >= 1:
             return f"{count} {word}{'s' if count > 1 else ''} old"
     return "made just now"
 
@@ -59,11 +66,15 @@ def summary_line(
 ) -> str:
     """ "Workspace 10 GiB, new · 2 data volumes": the folded editor in one line."""
     source = workspace.get("source")
-    claim = claims.get(str(workspace.get("name", "")))
+    name = str(workspace.get("name", ""))
+    claim = claims.get(name)
     if source == "none":
         first = "No workspace: files are lost when the server stops"
     elif source == "existing" and claim is not None:
-        first = f"Workspace {claim.name}, {human_size(claim.size_bytes)}"
+        size = human_size(claim.size_bytes)
+        first = f"Workspace {name}" + (" is being deleted" if claim.deleting else f", {size}")
+    elif source == "existing":
+        first = f"Workspace {name} is not there any more" if name else "Workspace not chosen yet"
     else:
         first = f"Workspace {quantity_words(str(workspace.get('size', '')))}, new"
     count = len(volumes)

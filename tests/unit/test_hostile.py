@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kale_spawner.errors import ChoiceInvalid
-from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.choices import parse_choice, read_choice
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import make_inventory
@@ -88,17 +88,23 @@ OPTIONS = st.one_of(LIKELY, st.dictionaries(st.text(max_size=12), VALUES), VALUE
 
 
 def planned(options: Any) -> Plan | None:
+    choice, found = read_choice(options)
+    assert parse_choice(choice.stored()) == choice
     try:
-        return make_plan(
-            parse_choice(options),
+        plan = make_plan(
+            choice,
             make_inventory(THERE, "alice"),
             LIMITS,
             Owner("alice"),
             Offer(WorkspacePreset()),
+            found,
         )
     except ChoiceInvalid as exc:
         assert exc.errors
+        assert {each.field for each in found} <= {each.field for each in exc.errors}
         return None
+    assert not found
+    return plan
 
 
 @settings(max_examples=400)

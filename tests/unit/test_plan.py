@@ -5,23 +5,26 @@ from typing import Any
 import pytest
 
 from kale_spawner.errors import ChoiceInvalid
-from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.choices import read_choice
 from kale_spawner.model.images import DataPreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import Limits, Owner
-from kale_spawner.model.plan import Mount, NewClaim, Offer, Plan, make_plan
+from kale_spawner.model.mounts import Mount
+from kale_spawner.model.plan import NewClaim, Offer, Plan, make_plan
 
 GI = 2**30
 OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")
 GOING = Claim("alice-going", GI, "1Gi", deleting=True)
 HOME = Claim("alice-workspace", 10 * GI, "10Gi", storage_class="rok-csi")
+EXISTING = {"source": "existing", "name": "alice-workspace", "mount": "/data"}
 LIMITS = Limits(max_size=100 * GI, max_data_volumes=3, storage_classes=("rok-csi", "fast"))
 OFFER = Offer(WorkspacePreset())
 
 
 def plan(data: Any, *claims: Claim, offer: Offer = OFFER, limits: Limits = LIMITS) -> Plan:
     inventory = Inventory({claim.name: claim for claim in claims})
-    return make_plan(parse_choice(data), inventory, limits, Owner("alice"), offer)
+    choice, found = read_choice(data)
+    return make_plan(choice, inventory, limits, Owner("alice"), offer, found)
 
 
 def refused(data: Any, *claims: Claim, **kwargs: Any) -> dict[str, str]:
@@ -62,9 +65,9 @@ def test_a_plan_with_everything() -> None:
         ),
         reuse=(OLD, HOME),
         mounts=(
-            Mount("kale-workspace", "/home/jovyan", "alice-old"),
             Mount("kale-data-1", "/data", "alice-data-1"),
             Mount("kale-data-2", "/old", "alice-workspace", read_only=True),
+            Mount("kale-workspace", "/home/jovyan", "alice-old"),
             Mount("kale-data-3", "/home/jovyan/more", "alice-more"),
         ),
     )
@@ -97,6 +100,11 @@ def test_no_workspace_is_a_folder_with_a_limit() -> None:
         ({"data_volumes": [{"mount": "/home/jovyan"}]}, "data_volumes.0.mount", "taken by"),
         ({"data_volumes": [{"mount": "/var/run"}]}, "data_volumes.0.mount", "system"),
         ({"data_volumes": [{"mount": "/d"}, {"mount": "/d"}]}, "data_volumes.1.mount", "taken by"),
+        (
+            {"data_volumes": [{"mount": "/d", "read_only": True}]},
+            "data_volumes.0.read_only",
+            "leave this out",
+        ),
         ({"data_volumes": [{"mount": f"/d{n}"} for n in range(4)]}, "data_volumes", "at most 3"),
         (
             {"data_volumes": [{"mount": "/a", "name": "x"}, {"mount": "/b", "name": "x"}]},
@@ -104,7 +112,7 @@ def test_no_workspace_is_a_folder_with_a_limit() -> None:
             "twice",
         ),
         (
-            {"data_volumes": [{"mount": "/a", "name": "alice-workspace"}]},
+            {"workspace": {"name": "y"}, "data_volumes": [{"mount": "/a", "name": "y"}]},
             "data_volumes.0.name",
             "twice",
         ),
@@ -145,8 +153,40 @@ def test_somebody_elses_claim_reads_like_one_that_is_not_there() -> None:
 
 
 def test_own_names_may_be_typed() -> None:
-    for name in ("alice-workspace", "alice--gpu-workspace", "alice-data-9", "thesis", "bob"):
+    for name in ("alice-workspace", "alice--gpu-workspace", "thesis", "bob", "alice-data"):
         assert plan({"workspace": {"name": name}}).create[0].name == name
+    for name in ("alice-data-1", "alice--gpu-data-9", "thesis", "bob", "alice-workspace-2"):
+        row = {"name": name, "mount": "/data"}
+        assert plan({"data_volumes": [row]}).create[1].name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["alice-workspace", "alice--gpu-workspace", "alice-home", "alice--gpu"]
+)
+def test_a_new_data_volume_cannot_have_the_name_of_a_workspace_to_come(name: str) -> None:
+    limits = Limits(workspace_names=("{slug}-workspace", "{user_slug}-home", "{slug}"))
+    row = {"name": name, "mount": "/data"}
+    data = {"workspace": {"source": "none"}, "data_volumes": [row]}
+    assert refused(data, limits=limits) == {
+        "data_volumes.0.name": "this name is kept for a workspace of yours; choose another"
+    }
+    there = Claim(name, 10 * GI, "10Gi")
+    assert plan(data, there, limits=limits).reuse == (there,)
+    both = Limits(workspace_names=limits.workspace_names, data_names=limits.workspace_names)
+    assert plan(data, limits=both).create[0].name == name
+
+
+@pytest.mark.parametrize("name", ["alice-data-1", "alice--gpu-data-12", "alice-set"])
+def test_a_new_workspace_cannot_have_the_name_of_a_data_volume_to_come(name: str) -> None:
+    limits = Limits(data_names=("{slug}-data-{n}", "{user_slug}-set"))
+    assert refused({"workspace": {"name": name}}, limits=limits) == {
+        "workspace.name": "this name is kept for a data volume of yours; choose another"
+    }
+
+
+def test_a_name_without_a_user_in_it_is_kept_for_nobody_else() -> None:
+    offer, limits = Offer(WorkspacePreset(name="home")), Limits(workspace_names=("home",))
+    assert plan({}, offer=offer, limits=limits).create[0].name == "home"
 
 
 @pytest.mark.parametrize("mode", ["fixed", "hidden"])
@@ -177,6 +217,90 @@ def test_a_preset_for_a_new_volume_says_nothing_of_the_one_picked_instead() -> N
     assert done.reuse == (OLD,)
 
 
+def test_a_folder_is_mounted_before_what_is_inside_of_it() -> None:
+    paths = ["/home/jovyan/data/sub", "/home/jovyan/data", "/b/c/d/e/f", "/b"]
+    limits = Limits(max_data_volumes=4)
+    mounts = plan({"data_volumes": [{"mount": path} for path in paths]}, limits=limits).mounts
+    assert [mount.path for mount in mounts] == [
+        "/b",
+        "/home/jovyan",
+        "/home/jovyan/data",
+        "/home/jovyan/data/sub",
+        "/b/c/d/e/f",
+    ]
+
+
+def test_a_data_volume_over_a_workspace_inside_the_home_folder_is_refused() -> None:
+    data = {
+        "workspace": {"mount": "/home/jovyan/work"},
+        "data_volumes": [{"mount": "/home/jovyan"}],
+    }
+    says = refused(data)["data_volumes.0.mount"]
+    assert says == "this would hide the workspace at /home/jovyan/work; use another folder"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_nothing_is_mounted_inside_of_a_read_only_volume(order: int) -> None:
+    outer = {"source": "existing", "name": "alice-old", "mount": "/old", "read_only": True}
+    rows = [outer, {"mount": "/old/new"}][::order]
+    inner = rows.index({"mount": "/old/new"})
+    errors = refused({"data_volumes": rows}, OLD)
+    assert set(errors) == {f"data_volumes.{inner}.mount"}
+    assert f"data_volumes.{1 - inner} at /old is read only" in errors[f"data_volumes.{inner}.mount"]
+
+
+def test_a_volume_that_is_there_may_be_read_only_whatever_the_choice_calls_it() -> None:
+    row = {"name": "alice-old", "mount": "/old", "read_only": True}
+    (mount, _) = plan({"data_volumes": [row]}, OLD).mounts
+    assert (mount.claim, mount.read_only) == ("alice-old", True)
+
+
 def test_rows_without_names_mean_the_same_volumes_every_time() -> None:
     data = {"data_volumes": [{"mount": "/a"}, {"mount": "/b", "name": "alice-data-1"}]}
     assert [new.name for new in plan(data).create[1:]] == ["alice-data-2", "alice-data-1"]
+
+
+def test_errors_of_form_and_of_content_come_at_once_and_by_volume() -> None:
+    data = {
+        "workspace": {"size": "lots", "mount": "/etc"},
+        "data_volumes": [
+            {"name": "A B", "size": "500Gi", "mount": "relative"},
+            {"source": "existing", "name": "nobodys", "mount": "/usr"},
+            "no volume",
+        ],
+        "hostPath": "/",
+    }
+    errors = refused(data)
+    assert list(errors) == [
+        "hostPath",
+        "workspace.size",
+        "workspace.mount",
+        "data_volumes.0.name",
+        "data_volumes.0.mount",
+        "data_volumes.0.size",
+        "data_volumes.1.name",
+        "data_volumes.1.mount",
+        "data_volumes.2",
+    ]
+    assert "not a size" in errors["workspace.size"]
+    assert "largest is 100Gi" in errors["data_volumes.0.size"]
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"workspace": {"name": "A B"}, "data_volumes": [EXISTING]}, "workspace.name"),
+        ({"workspace": {"source": "nnoe"}, "data_volumes": [EXISTING]}, "workspace.source"),
+        ({"workspace": 5, "data_volumes": [{"mount": "/data"}]}, "workspace"),
+        (
+            {"workspace": {"mount": "x"}, "data_volumes": [{"mount": "/home/jovyan"}]},
+            "workspace.mount",
+        ),
+        ({"data_volumes": [{"name": 5, "mount": "/a"}]}, "data_volumes.0.name"),
+        ({"data_volumes": [{"mount": 5}, {"mount": "/a"}]}, "data_volumes.0.mount"),
+        ({"data_volumes": [[], {"mount": "/a"}]}, "data_volumes.0"),
+        ({"data_volumes": {"mount": "/etc"}}, "data_volumes"),
+    ],
+)
+def test_nothing_is_concluded_from_what_could_not_be_read(data: Any, field: str) -> None:
+    assert set(refused(data, HOME)) == {field}

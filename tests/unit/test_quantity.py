@@ -35,7 +35,7 @@ def test_a_quantity_is_a_number_of_bytes(text: str, size: int) -> None:
     [
         "", " ", "0", "0Gi", "-1Gi", "10GiB", "10 Gi", "10Gi ", "10gi", "1m", "0.1", "1.0001Ki",
         "nan", "inf", "1_0", "0x10", "1e-3", "1e99", "9Ei", "9223372036854775808", "१Gi", "1Gi\n",
-        "1" * 5000,
+        "1" * 5000, "1." + "0" * 28 + "1",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_in_words(text: str) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +110,13 @@ def test_settings_that_work(settings: dict[str, Any]) -> None:
             {"KaleImages": TAG, "KaleVolumes": {"data_volumes": {"volumes": [{}]}}},
             "KaleVolumes.data_volumes: volumes: each needs a mount",
         ),
+        (
+            {
+                "KaleImages": TAG,
+                "KaleVolumes": {"data_volumes": {"volumes": [{"mount": "/d", "read_only": True}]}},
+            },
+            "KaleVolumes.data_volumes: volumes.0.read_only: a new volume is empty",
+        ),
         ({"KaleImages": TAG, "KaleVolumes": {"access_modes": ["All"]}}, "access_modes"),
         ({"KaleImages": TAG, "KaleVolumes": {"home": "home"}}, "KaleVolumes.home"),
         ({"KaleImages": TAG, "KaleGateway": {"mode": "proxy"}}, "mode"),
@@ -210,53 +216,6 @@ def test_what_could_never_start_is_refused_with_the_hub(
         check(settings)
 
 
-HUB = """
-c.JupyterHub.db_url = "sqlite://"
-c.JupyterHub.authenticator_class = "dummy"
-c.JupyterHub.load_roles = [{"name": "no role's name"}]
-"""
-"""A configuration whose own mistake ends the hub right after its database was opened."""
-
-
-def words_of_hub(folder: Path, lines: str) -> str:
-    """What a hub says that does not start."""
-    config = folder / "jupyterhub_config.py"
-    config.write_text(HUB + lines)
-    done = subprocess.run(
-        [sys.executable, "-m", "jupyterhub", "-f", str(config)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    return done.stderr
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        'c.JupyterHub.spawner_class = "kale"',
-        'c.JupyterHub.spawner_class = "kale_spawner.spawner.KaleSpawner"',
-        "from kale_spawner.spawner import KaleSpawner\n"
-        "class Ours(KaleSpawner):\n    pass\n"
-        "c.JupyterHub.spawner_class = Ours",
-    ],
-)  # fmt: skip
-def test_a_hub_with_a_wrong_setting_does_not_start(tmp_path: Path, lines: str) -> None:
-    last = words_of_hub(tmp_path, lines).strip().splitlines()[-1].strip()
-    assert last.startswith("kale_spawner.errors.SettingsInvalid: KaleImages.tag: set it")
-
-
-def test_a_hub_with_another_spawner_is_left_alone(tmp_path: Path) -> None:
-    lines = 'import kale_spawner.spawner; c.JupyterHub.spawner_class = "simple"'
-    said = words_of_hub(tmp_path, lines)
-    assert "no role's name" in said
-    assert "KaleImages" not in said
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -276,6 +235,14 @@ def test_a_hub_that_offers_nothing_says_so(
     with caplog.at_level(logging.INFO):
         _check_app(SimpleNamespace(owner=app))
     assert [record.message[:17] for record in caplog.records] == ["KaleImages.images"] * told
+
+
+def test_in_a_namespace_of_their_own_all_users_volumes_may_have_one_name() -> None:
+    settings = {**volumes(workspace={"name": "workspace"}), "KaleImages": TAG}
+    with pytest.raises(SettingsInvalid, match="every user's"):
+        check_settings(Config(settings), KaleSpawner)
+    own = {"KubeSpawner": {"enable_user_namespaces": True}}
+    check_settings(Config({**settings, **own}), KaleSpawner)
 
 
 def test_every_setting_has_help() -> None:

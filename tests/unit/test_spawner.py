@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from kale_spawner.model.plan import Plan
 from kale_spawner.spawner import KaleSpawner
 from kale_spawner.web.shown import Shown
 from tests.spawning import make_spawner
+from tests.web.page import Page
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
 
@@ -54,6 +56,14 @@ def snapshot(spawner: KaleSpawner) -> dict[str, Any]:
     values = {name: getattr(spawner, name) for name in names}
     plain = (dict, list)
     return {k: copy.deepcopy(v) if isinstance(v, plain) else v for k, v in values.items()}
+
+
+@pytest.fixture
+def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: KaleSpawner) -> Inventory:
+        return Inventory()
+
+    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
 
 
 async def load(spawner: KaleSpawner, options: dict[str, Any]) -> KaleSpawner:
@@ -136,6 +146,7 @@ async def test_profile_list_in_every_form(make: str) -> None:
         ({"garbage": 1}, "garbage"),
     ],
 )
+@pytest.mark.usefixtures("no_claims")
 async def test_a_choice_outside_the_offer_is_refused(options: dict[str, Any], field: str) -> None:
     spawner = make_spawner({"KubeSpawner": {"profile_list": PROFILES}})
     with pytest.raises(ChoiceInvalid) as caught:
@@ -143,6 +154,41 @@ async def test_a_choice_outside_the_offer_is_refused(options: dict[str, Any], fi
     assert [error.field for error in caught.value.errors] == [field]
 
 
+ALL_WRONG = {
+    "image": "evil/image",
+    "profile_options": {"gpu": "1"},
+    "workspace": {"size": "lots", "mount": "/etc"},
+    "data_volumes": [{"mount": "data"}, {"mount": "/proc"}],
+}
+EVERY_FIELD = {
+    "profile_options.gpu",
+    "image",
+    "workspace.size",
+    "workspace.mount",
+    "data_volumes.0.mount",
+    "data_volumes.1.mount",
+}
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(ChoiceInvalid) as over_the_api:
+        await load(make_spawner(), ALL_WRONG)
+    assert {error.field for error in over_the_api.value.errors} == EVERY_FIELD
+    with pytest.raises(ChoiceInvalid) as unknown:
+        await load(make_spawner(), {"profile": "none", **ALL_WRONG})
+    assert {error.field for error in unknown.value.errors} == {
+        "profile",
+        *(field for field in EVERY_FIELD if "." in field and "option" not in field),
+    }
+    fields = {"workspace.size": ["lots"], "workspace.mount": ["/etc"], "workspace.source": ["new"]}
+    with pytest.raises(Shown) as on_the_page:
+        await make_spawner().options_from_form(fields)
+    assert "workspace.size: " in on_the_page.value.jupyterhub_message
+    assert "workspace.mount: " in on_the_page.value.jupyterhub_message
+
+
+@pytest.mark.usefixtures("no_claims")
 async def test_an_own_image_needs_the_pattern_and_all_of_it() -> None:
     spawner = make_spawner({"KaleImages": {"custom_image_pattern": "reg/[a-z]+"}})
     await load(spawner, {"image": "reg/mine"})
@@ -186,6 +232,37 @@ async def test_a_hidden_image_can_be_named_but_is_not_shown() -> None:
     assert spawner.image == "b:1"
 
 
+@pytest.mark.usefixtures("no_claims")
+async def test_names_are_kept_for_every_profiles_presets() -> None:
+    entry = {"display_name": "A", "slug": "a", "kale": {"workspace": {"name": "{user_slug}-home"}}}
+    rows = [{"name": "alice-home", "mount": "/a"}, {"name": "bob-home", "mount": "/b"}]
+    spawner = make_spawner({"KubeSpawner": {"profile_list": [entry]}})
+    with pytest.raises(Shown) as caught:
+        await spawner.options_from_form(
+            {
+                f"data_volumes.{index}.{key}": [text]
+                for index, row in enumerate(rows)
+                for key, text in row.items()
+            }
+        )
+    assert caught.value.jupyterhub_message == (
+        "data_volumes.0.name: this name is kept for a workspace of yours; choose another; "
+        "data_volumes.1.name: this name is kept for somebody else's volumes; choose another"
+    )
+    page = Page(await spawner.get_options_form())
+    assert "home" in json.loads(page.by_id("kale-data-json").text)["keptNames"]["workspace"]
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_the_page_proposes_read_only_where_the_administrator_does() -> None:
+    row = {"source": "existing", "name": "{user_slug}-set", "mount": "/set", "read_only": True}
+    spawner = make_spawner({"KaleVolumes": {"data_volumes": {"volumes": [row]}}})
+    fields = Page(await spawner.get_options_form()).fields()
+    assert fields["data_volumes.0.claim"] == "alice-set"
+    assert fields["data_volumes.0.read_only"] == "true"
+
+
+@pytest.mark.usefixtures("no_claims")
 async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
     spawner = make_spawner(options={"profile": "vscode-kale"})
     await spawner.load_user_options()
@@ -202,11 +279,8 @@ async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
     assert again.get_state()["kale_choice"] == again.user_options
 
 
-async def test_a_link_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
-        return Inventory()
-
-    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+@pytest.mark.usefixtures("no_claims")
+async def test_a_link_starts_nothing() -> None:
     spawner = make_spawner()
     with pytest.raises(Shown) as caught:
         spawner.options_from_query({"profile": ["vscode-kale"]})
@@ -215,13 +289,8 @@ async def test_a_link_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "vscode-kale" in form
 
 
-async def test_the_page_shows_what_was_typed_and_why_it_was_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
-        return Inventory()
-
-    monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+@pytest.mark.usefixtures("no_claims")
+async def test_the_page_shows_what_was_typed_and_why_it_was_refused() -> None:
     default, named = make_spawner(), make_spawner(server="gpu")
     fields = {"profile": ["jupyter-kale"], "workspace.size": ["7x"], "workspace.source": ["new"]}
     with pytest.raises(Shown) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,6 +119,19 @@ def test_what_was_typed_comes_back_with_each_error_beside_its_field() -> None:
     assert "aria-invalid" not in page.by_id("kale-workspace-mount").attrs
 
 
+def test_a_refused_option_and_image_are_marked_too() -> None:
+    errors = [FieldError("image", "not allowed"), FieldError("profile_options.size", "too big")]
+    card = replace(OPTIONS, image_field=True)
+    submitted = {"profile": "big", "profile_options": {"size": "l"}, "image": "evil"}
+    page = Page(render_form(view(profiles=[card, CODE], submitted=submitted, errors=errors)))
+    marked = {each.attrs["name"] for each in page.elements if "aria-invalid" in each.attrs}
+    assert marked == {
+        "image.big",
+        "profile-option-big--size",
+        "profile-option-big--size--unlisted-choice",
+    }
+
+
 def test_without_an_error_nothing_is_marked() -> None:
     page = Page(render_form(view()))
     assert page.errors() == {}
@@ -138,6 +152,12 @@ def test_without_javascript_one_more_volume_can_be_added_and_one_removed() -> No
         {"source": "new", "name": "e", "size": "3Gi", "mount": "/e"},
     ]
     parse_choice(added)
+
+
+def test_without_javascript_no_volume_is_asked_for_beyond_the_limit() -> None:
+    last = {"data_volumes": [{"source": "new", "name": "d", "size": "5Gi", "mount": "/d"}]}
+    page = Page(render_form(view(choice=last, limits=Limits(max_data_volumes=1))))
+    assert "data_volumes.1.name" not in page.fields()
 
 
 def test_no_workspace_sends_nothing_else_of_it() -> None:
@@ -275,6 +295,31 @@ def test_hundred_claims_are_a_list_with_size_age_and_use() -> None:
     assert not any("going" in option for option in options)
 
 
+def test_a_volume_of_last_time_that_is_gone_is_said_at_once_and_never_another_taken() -> None:
+    last = {
+        "workspace": {"source": "existing", "name": "gone", "mount": "/home/jovyan"},
+        "data_volumes": [
+            {"source": "new", "name": "going", "size": "5Gi", "mount": "/g"},
+            {"source": "existing", "name": "here", "mount": "/h"},
+        ],
+    }
+    shown = view(choice=last, claims=[claim("here"), claim("going", deleting=True)])
+    page = Page(render_form(shown))
+    assert page.errors()["workspace.claim"].startswith('You have no volume "gone"; choose one')
+    assert page.errors()["data_volumes.0.claim"].startswith('"going" is being deleted; wait')
+    assert not any(field.startswith("data_volumes.1") for field in page.errors())
+    assert "open" in page.by_id("kale-volumes").attrs
+    assert "hidden" in page.by_id("kale-errors").attrs
+    assert page.by_id("kale-line").all_text() == (
+        "Workspace gone is not there any more · 2 data volumes"
+    )
+    options = [each.all_text() for each in page.elements if "selected" in each.attrs]
+    assert "gone (not there any more)" in options
+    assert "going (being deleted)" in options
+    assert sent(shown)["workspace"]["name"] == "gone"
+    assert sent(shown)["data_volumes"][0]["name"] == "going"
+
+
 @pytest.mark.parametrize("stored", [{"workspace": 5}, {"data_volumes": {"a": 1}}, {"profile": 3}])
 def test_a_stored_choice_that_is_no_choice_shows_the_default(stored: dict[str, Any]) -> None:
     assert sent(view(choice=stored)) == sent(view())
@@ -303,7 +348,14 @@ def test_size_in_words(size: int, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(5, "made just now"), (3600, "1 hour old"), (86400 * 65, "2 months old")],
+    [
+        (-5, "made just now"),
+        (119, "made just now"),
+        (120, "2 minutes old"),
+        (14 * 60 + 59, "14 minutes old"),
+        (3600, "1 hour old"),
+        (86400 * 65, "2 months old"),
+    ],
 )
 def test_age_in_words(seconds: int, words: str) -> None:
     assert age(NOW - timedelta(seconds=seconds), NOW) == words

@@ -84,6 +84,8 @@ def test_what_is_refused_comes_back_with_its_errors(hub: Hub, nothing_made: None
     assert set(page.errors()) == {
         "workspace.name",
         "workspace.claim",
+        "workspace.size",
+        "workspace.mount",
         "data_volumes.0.size",
         "data_volumes.0.mount",
     }
@@ -208,6 +210,24 @@ def test_a_bad_body_is_refused_by_the_api(
     answer = call(hub.url, hub.token, "POST", "/users/ann/servers/api", body)
     assert answer.status == 400
     assert answer.json["message"].startswith(f"{field}:")
+
+
+def test_the_api_tells_all_that_is_wrong_at_once(hub: Hub, nothing_made: None) -> None:
+    call(hub.url, hub.token, "POST", "/users/ann", {})
+    body = {
+        "image": "evil/image",
+        "workspace": {"size": "lots", "mount": "/etc"},
+        "data_volumes": [{"mount": "data"}, {"mount": "/proc"}],
+    }
+    answer = call(hub.url, hub.token, "POST", "/users/ann/servers/api", body)
+    assert answer.status == 400
+    assert [each.split(": ")[0] for each in answer.json["message"].split("; ") if ": " in each] == [
+        "image",
+        "workspace.size",
+        "workspace.mount",
+        "data_volumes.0.mount",
+        "data_volumes.1.mount",
+    ]
 
 
 PROFILES = """

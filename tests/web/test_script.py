@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
-from kale_spawner.model.choices import parse_choice
+from kale_spawner.model.choices import read_choice
 from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import Limits, Owner
+from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
 from kale_spawner.web.words import sentence
@@ -20,6 +23,7 @@ GIB = 1 << 30
 LIMITS = Limits(max_size=50 * GIB, max_data_volumes=2, taken_mounts=("/shared/all",))
 CLAIMS = {
     "old": Claim("old", 10 * GIB, "10Gi"),
+    "going": Claim("going", GIB, "1Gi", deleting=True),
     "kept": Claim(
         "kept",
         5 * GIB,
@@ -47,13 +51,14 @@ LOCKED = ProfileCard(
 
 
 def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
-    settings: dict[str, Any] = {
+    given_view: dict[str, Any] = {
         "profiles": [SMALL, LARGE, LOCKED],
         "claims": list(CLAIMS.values()),
         "limits": LIMITS,
         "name_prefix": "ann",
+        "kept_names": own_names(Owner("ann"), LIMITS),
     }
-    html = render_form(FormView(**{**settings, **changes}))
+    html = render_form(FormView(**{**given_view, **changes}))
     # Like JupyterHub's: its listener, added after ours, turns the button into a spinner.
     page.set_content(
         f"""<!doctype html><form method="post">{html}<button>Start</button></form>
@@ -78,9 +83,8 @@ def press_start(page: Page) -> dict[str, Any] | None:
 
 def server_says(choice: dict[str, Any]) -> list[FieldError]:
     try:
-        make_plan(
-            parse_choice(choice), Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset())
-        )
+        read, found = read_choice(choice)
+        make_plan(read, Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset()), found)
     except ChoiceInvalid as refused:
         return refused.errors
     return []
@@ -90,6 +94,8 @@ BAD = [
     ("workspace.name", ""),
     ("workspace.name", "Ann"),
     ("workspace.name", "-a"),
+    ("workspace.name", "ann-data-3"),
+    ("data_volumes.0.name", "ann--lab-workspace"),
     ("workspace.size", ""),
     ("workspace.size", "lots"),
     ("workspace.size", "0"),
@@ -97,6 +103,12 @@ BAD = [
     ("workspace.size", "51"),
     ("workspace.size", "1k"),
     ("workspace.size", "1e3"),
+    ("workspace.size", "0.3"),
+    ("workspace.size", "1,5G"),
+    ("workspace.size", "9E"),
+    ("workspace.size", "10Ei"),
+    ("workspace.name", "going"),
+    ("workspace.mount", "/a\u00a0b"),
     ("workspace.mount", "home"),
     ("workspace.mount", "/"),
     ("workspace.mount", "/home"),
@@ -140,6 +152,12 @@ def test_script_says_what_the_server_says(page: Page, name: str, typed: str) -> 
         ("workspace.size", "1.5"),
         ("workspace.size", "50"),
         ("workspace.size", "500M"),
+        ("workspace.size", "0.5"),
+        ("workspace.size", "0,5"),
+        ("workspace.size", "0.5Gi"),
+        ("workspace.size", "5G"),
+        ("workspace.size", "1e9"),
+        ("workspace.name", "constructor"),
         ("workspace.mount", "/home/jovyan/work"),
         ("workspace.mount", "/data"),
     ],
@@ -152,6 +170,72 @@ def test_script_lets_pass_what_the_server_takes(page: Page, name: str, typed: st
     assert server_says(choice) == []
 
 
+NAMES = st.sampled_from(
+    ["new", "Bad", "old", "kept", "going", "ann-workspace", "ann--x-workspace", "ann-data-2"]
+)
+SIZES = st.one_of(
+    st.sampled_from(
+        ["10Gi", "11Gi", "51Gi", "50Gi", "1e3", "1Mi", "8E", "8Ei", "0.3Mi", "1,5Gi", "0"]
+    ),
+    st.from_regex(r"\A[+]?[0-9]{0,4}([.][0-9]{0,4})?(Ki|Mi|Gi|Ti|Ei|m|k|M|G|E|[eE][+-]?[0-9])?\Z"),
+    st.text("0123456789.,+-eEiGM ", max_size=8),
+)
+PATHS = st.one_of(
+    st.sampled_from(
+        [
+            "/",
+            "/home",
+            "/home/jovyan",
+            "/home/jovyan/work",
+            "/shared",
+            "/shared/all",
+            "/shared/all/x",
+        ]
+    ),
+    st.text("/.ab", max_size=6).map(lambda tail: f"/d{tail}"),
+    st.text("/: a\u00a0\u200b\U0001f600", max_size=4),
+    st.sampled_from(["/" + "x" * 1023, "/" + "x" * 1024, "/" + "\U0001f600" * 1000]),
+)
+NEW = {"source": st.just("new"), "name": NAMES, "size": SIZES.filter(bool)}
+EXISTING = {"source": st.just("existing")}
+MOUNT = {"mount": PATHS.filter(bool)}
+WORKSPACE = st.one_of(
+    st.just({"source": "none"}),
+    st.fixed_dictionaries(NEW | MOUNT),
+    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES}),
+)
+ROW = st.one_of(
+    st.fixed_dictionaries(NEW | MOUNT),
+    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES, "read_only": st.booleans()}),
+)
+
+
+def test_rules_of_the_page_are_the_servers(page: Page) -> None:
+    """Where all fields are filled in: what is left empty, the server takes from the preset."""
+    show(page)
+    page.evaluate(
+        """() => {
+          const data = JSON.parse(document.getElementById("kale-data-json").textContent);
+          window.judge = (volumes) => kaleRules(data).judge(volumes, data.home).map(
+            ({ alone, beside }) => ["name", "size", "mount"].map((part) => alone[part] || beside[part] || ""));
+        }"""
+    )
+
+    @settings(max_examples=400, deadline=None)
+    @given(WORKSPACE, st.lists(ROW, max_size=2))
+    def agree(workspace: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        choice = {"workspace": workspace, "data_volumes": rows}
+        server = {each.field: sentence(each.message) for each in server_says(choice)}
+        blank = {"name": "", "size": "", "mount": "", "read_only": False}
+        said = page.evaluate("judge", [{**blank, **each} for each in [workspace, *rows]])
+        paths = ["workspace", *(f"data_volumes.{index}" for index in range(len(rows)))]
+        fields = [f"{path}.{part}" for path in paths for part in ("name", "size", "mount")]
+        shown = dict(zip(fields, (sentence(each) for box in said for each in box), strict=True))
+        assert {field: text for field, text in shown.items() if text} == server
+
+    agree()
+
+
 def test_a_folder_taken_twice_names_the_other_volume(page: Page) -> None:
     show(page)
     for _ in range(2):
@@ -161,7 +245,25 @@ def test_a_folder_taken_twice_names_the_other_volume(page: Page) -> None:
     (said,) = server_says(parse_form({key: [text] for key, text in fields}))
     assert said.field == "data_volumes.1.mount"
     expect(page.locator('[data-error="data_volumes.1.mount"]')).to_have_text(sentence(said.message))
-    assert sentence(said.message) == "/home/jovyan/data-1 is taken by data volume 1"
+    assert sentence(said.message) == (
+        "/home/jovyan/data-1 is taken by data volume 1; use another folder"
+    )
+
+
+def test_nothing_is_mounted_inside_of_a_read_only_volume(page: Page) -> None:
+    show(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Add a data volume").click()
+    field(page, "data_volumes.0.mount").fill("/data/kept/inside")
+    page.get_by_role("group", name="Source of data volume 2").get_by_text("Existing").click()
+    field(page, "data_volumes.1.claim").select_option("kept")
+    told = page.locator('[data-error="data_volumes.0.mount"]')
+    expect(told).to_be_hidden()
+    page.get_by_label("Read only").nth(1).check()
+    fields = page.evaluate("[...new FormData(document.querySelector('form'))]")
+    (said,) = server_says(parse_form({key: [text] for key, text in fields}))
+    assert said.field == "data_volumes.0.mount"
+    expect(told).to_have_text(sentence(said.message))
 
 
 def test_first_visit_needs_one_click(page: Page) -> None:
@@ -184,12 +286,36 @@ def test_data_volumes_are_proposed_added_up_to_the_limit_and_removed(page: Page)
     expect(page.locator("#kale-line")).to_have_text("Workspace 10 GiB, new · 2 data volumes")
     expect(field(page, "data_volumes.1.mount")).to_have_value("/home/jovyan/data-2")
     page.get_by_role("button", name="Remove data volume 1").click()
-    expect(page.get_by_role("button", name="Remove data volume 1")).to_be_focused()
     choice = press_start(page)
     assert choice is not None
     assert choice["data_volumes"] == [
         {"source": "new", "name": "ann-data-2", "size": "5Gi", "mount": "/home/jovyan/data-2"}
     ]
+
+
+def test_a_second_enter_after_remove_does_nothing_and_the_volume_can_be_put_back(
+    page: Page,
+) -> None:
+    show(page, limits=replace(LIMITS, max_data_volumes=3))
+    add, undo = page.get_by_role("button", name="Add a data volume"), page.locator("#kale-undo")
+    for _ in range(3):
+        add.click()
+    expect(undo).to_be_hidden()
+    page.get_by_role("button", name="Remove data volume 1").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    names = page.locator('#kale-rows [name$=".name"]')
+    expect(names).to_have_count(2)
+    assert not page.evaluate("window.sent")
+    page.keyboard.press("Tab")
+    expect(page.locator('[name="data_volumes.1.source"]:checked')).to_be_focused()
+    page.get_by_role("button", name="Put ann-data-1 back").press("Enter")
+    expect(names).to_have_count(3)
+    expect(names.first).to_have_value("ann-data-1")
+    expect(undo).to_be_hidden()
+    page.get_by_role("button", name="Remove data volume 3").press("Enter")
+    expect(add).to_be_focused()
 
 
 def test_mount_follows_the_name_until_it_is_typed(page: Page) -> None:
@@ -244,6 +370,20 @@ def test_new_after_existing_means_a_new_one(page: Page) -> None:
     assert server_says(choice) == []
 
 
+def test_a_workspace_that_is_gone_is_told_until_another_is_chosen(page: Page) -> None:
+    gone = {"source": "existing", "name": "gone", "mount": "/home/jovyan"}
+    show(page, False, choice={"workspace": gone})
+    told = page.locator('[data-error="workspace.name"]')
+    expect(told).to_contain_text('You have no volume "gone"')
+    expect(page.locator("#kale-line")).to_contain_text("Workspace gone is not there any more")
+    assert press_start(page) is None
+    expect(field(page, "workspace.claim")).to_be_focused()
+    field(page, "workspace.claim").select_option("kept")
+    expect(told).to_be_hidden()
+    expect(page.locator("#kale-line")).to_have_text("Workspace kept, 5 GiB · no data volumes")
+    assert press_start(page) is not None
+
+
 def test_own_name_again_is_told_to_be_the_same_volume(page: Page) -> None:
     show(page)
     field(page, "workspace.name").fill("old")
@@ -289,6 +429,18 @@ def test_what_the_server_refused_stays_until_that_field_changes(page: Page) -> N
     field(page, "workspace.name").fill("w2")
     expect(shown).to_be_hidden()
     assert press_start(page) is not None
+
+
+def test_a_refused_image_is_told_until_it_changes(page: Page) -> None:
+    free = ProfileCard("free", "Free", image_field=True)
+    errors = [FieldError("image", "this image is not allowed here")]
+    show(page, False, profiles=[free], submitted={"image": "evil"}, errors=errors)
+    image = field(page, "image.free")
+    expect(image).to_be_focused()
+    expect(page.locator("#kale-image-0-error")).to_be_visible()
+    image.fill("good")
+    expect(page.locator("#kale-image-0-error")).to_be_hidden()
+    expect(image).not_to_have_attribute("aria-invalid", "true")
 
 
 def test_an_error_in_the_folded_part_unfolds_it(page: Page) -> None:

@@ -5,7 +5,7 @@
   const data = JSON.parse(document.getElementById("kale-data-json").textContent);
   const byId = (id) => document.getElementById(id);
   const rows = byId("kale-rows");
-  const UNITS = { Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+  const { claimOf, judge } = kaleRules(data);
   const NAMES = ["name", "claim", "size", "size_unit", "mount", "storage_class", "access_mode"];
   const BLANK = { source: "new", name: "", size: "", mount: "", storage_class: "", access_mode: "", read_only: false };
 
@@ -21,14 +21,14 @@
 
   function sizeText(box) {
     const number = value(box, "size");
-    const plain = /^[0-9]+([.,][0-9]+)?$/.test(number);
-    return plain ? number.replace(",", ".") + value(box, "size_unit") : number;
+    const unit = value(box, "size_unit");
+    return unit && /^[0-9]+([.,][0-9]+)?$/.test(number) ? number.replace(",", ".") + unit : number;
   }
 
   function read(box) {
     const volume = { ...BLANK, source: sourceOf(box), name: nameOf(box), size: sizeText(box) };
     for (const name of ["mount", "storage_class", "access_mode"]) volume[name] = value(box, name);
-    volume.read_only = control(box, "read_only")?.checked ?? false;
+    volume.read_only = volume.source === "existing" && (control(box, "read_only")?.checked ?? false);
     return volume;
   }
 
@@ -52,6 +52,7 @@
   // ---- data volumes: add, remove, propose ----------------------------------------------
 
   let nextRow = dataBoxes().length;
+  let removed = null;
 
   function addRow(volume) {
     const box = byId("kale-row").content.firstElementChild.cloneNode(true);
@@ -77,6 +78,8 @@
       box.querySelector(".btn-group").setAttribute("aria-label", `Source of data volume ${index + 1}`);
     });
     const full = dataBoxes().length >= data.limits.maxDataVolumes;
+    byId("kale-undo").hidden = full || !removed || locked("data_volumes");
+    byId("kale-undo").textContent = `Put ${(removed && nameOf(removed.box)) || "it"} back`;
     byId("kale-add").hidden = full || locked("data_volumes");
     byId("kale-full").hidden = !full || locked("data_volumes");
     byId("kale-full").textContent = `That is all: at most ${data.limits.maxDataVolumes} data volumes.`;
@@ -91,7 +94,8 @@
   }
 
   function mountFor(name) {
-    if (data.claims[name]?.mount && !isMounted(data.claims[name].mount)) return data.claims[name].mount;
+    const before = claimOf(name)?.mount;
+    if (before && !isMounted(before)) return before;
     const prefix = `${data.namePrefix}-`;
     return `${data.home}/${name.startsWith(prefix) ? name.slice(prefix.length) : name}`;
   }
@@ -147,6 +151,7 @@
     let next = untouched || locked("data_volumes") ? now : shown;
     if (wasLocked && !locked("data_volumes")) next = held.data_volumes ?? now;
     if (same(next, shown)) return;
+    removed = null;
     dataBoxes().forEach((box) => box.remove());
     next.forEach((volume) => addRow(volume));
   }
@@ -162,7 +167,7 @@
       box.disabled = locked(top);
       if (isWorkspace(box)) box.hidden = hidden.includes("workspace");
       for (const radio of box.querySelectorAll(".btn-check")) {
-        const noneToChoose = radio.value === "existing" && !radio.checked && !Object.keys(data.claims).length;
+        const noneToChoose = radio.value === "existing" && !radio.checked && !Object.values(data.claims).some((claim) => !claim.deleting);
         radio.disabled = locked(`${box.dataset.volume}.source`) || noneToChoose;
       }
     }
@@ -171,71 +176,6 @@
     byId("kale-volumes").hidden = hidden.includes("workspace") && hidden.includes("data_volumes");
     byId("kale-locked").hidden = fixed.length === 0;
     renumber();
-  }
-
-  // ---- the same rules as the server's ---------------------------------------------------
-
-  function nameError(box) {
-    const name = nameOf(box);
-    if (sourceOf(box) === "existing") return name ? "" : "choose which of your volumes";
-    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
-      return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
-    return "";
-  }
-
-  function sizeError(box) {
-    if (sourceOf(box) !== "new") return "";
-    const text = sizeText(box);
-    const found = /^\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,2})?$/.exec(text);
-    if (!found) return `"${text}" is not a size; write it like 10Gi or 500Mi`;
-    const powers = { m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Pi: 2 ** 50, Ei: 2 ** 60 };
-    const factor = { ...powers, ...UNITS }[found[2]] ?? Number(`1${found[2] ?? ""}`);
-    const bytes = Number(found[1]) * factor;
-    if (bytes < 1) return "a volume cannot be empty; write its size like 10Gi";
-    const { minSize, maxSize } = data.limits;
-    if (bytes < minSize.bytes) return `${text} is too small; the smallest is ${minSize.text}`;
-    if (maxSize && bytes > maxSize.bytes) return `${text} is too large; the largest is ${maxSize.text}`;
-    return "";
-  }
-
-  const mountOf = (box) => (sourceOf(box) === "none" && !isWorkspace(box) ? "" : value(box, "mount"));
-  const within = (path, folder) => path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
-
-  function mountError(box) {
-    const path = value(box, "mount");
-    if (path.includes(":")) return "a path has at most 1024 printable characters and no colon";
-    if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
-    if (path === "/") return "the root folder cannot be replaced; use a folder like /data";
-    const parts = path.split("/").slice(1);
-    if (parts.some((part) => ["", ".", ".."].includes(part)))
-      return "write the path without //, /./, /../ and without a / at its end";
-    if (parts.some((part) => part !== part.trim())) return "a folder's name may not begin or end with a space";
-    for (const folder of data.limits.forbiddenMounts) {
-      if (within(path, folder)) return `${folder} belongs to the system; use a folder like /data`;
-      if (within(folder, path)) return `this would hide ${folder}, which belongs to the system; use one like /data`;
-    }
-    for (const folder of data.limits.takenMounts)
-      if (within(folder, path)) return `the hub mounts a volume of its own at ${folder}; use another folder`;
-    if (isWorkspace(box) && path !== data.home && within(data.home, path))
-      return `this would hide the home folder ${data.home}; use it, or one inside`;
-    return "";
-  }
-
-  const own = (box) => ({ name: nameError(box), size: sizeError(box), mount: mountError(box) });
-
-  // Between two volumes the later one is told, as by the server; at once, whichever was changed.
-  function between(box) {
-    const [name, path] = [nameOf(box), mountOf(box)];
-    const all = boxes();
-    const earlier = all.slice(0, all.indexOf(box));
-    const found = {};
-    if (name && earlier.some((each) => sourceOf(each) !== "none" && nameOf(each) === name))
-      found.name = `"${name}" is there twice; one mount is enough`;
-    const home = mountOf(all.find(isWorkspace));
-    if (!isWorkspace(box) && home !== path && within(home, path)) found.mount = `this would hide the workspace at ${home}`;
-    const there = path && earlier.find((each) => mountOf(each) === path);
-    if (there) found.mount = `${path} is taken by ${isWorkspace(there) ? "workspace" : `data volume ${all.indexOf(there)}`}`;
-    return found;
   }
 
   // ---- showing it ----------------------------------------------------------------------
@@ -249,18 +189,25 @@
     delete slot.dataset.server;
     slot.textContent = capital(message);
     slot.hidden = !message;
+    mark(slot);
+  }
+
+  function mark(slot) {
     for (const input of root.querySelectorAll(`[aria-describedby~="${slot.id}"]`)) {
-      if (message) input.setAttribute("aria-invalid", "true");
-      else input.removeAttribute("aria-invalid");
+      if (slot.hidden) input.removeAttribute("aria-invalid");
+      else input.setAttribute("aria-invalid", "true");
     }
   }
 
+  const slotOf = (input) => byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
+
   function validate(onlyTouched) {
     let wrong = 0;
-    for (const box of boxes()) {
+    const home = rules(profile).preset?.workspace.mount || data.home;
+    const found = judge(boxes().map(read), home);
+    for (const [index, box] of boxes().entries()) {
       if (box.disabled) continue;
-      const none = sourceOf(box) === "none";
-      const [alone, beside] = none ? [{}, {}] : [own(box), between(box)];
+      const { alone, beside } = found[index];
       for (const [name, parts] of Object.entries({ name: ["name", "claim"], size: ["size", "size_unit"], mount: ["mount"] })) {
         const path = `${box.dataset.volume}.${name}`;
         const message = locked(path) ? "" : alone[name] || beside[name] || "";
@@ -270,13 +217,16 @@
       }
       hint(box);
     }
-    return wrong;
+    const [count, most] = [dataBoxes().length, data.limits.maxDataVolumes];
+    const many = count > most && !locked("data_volumes");
+    show("data_volumes", many ? `${count} are too many; at most ${most}` : "");
+    return wrong + (many ? 1 : 0);
   }
 
   function hint(box) {
     const slot = box.querySelector("[data-hint]");
-    const known = data.claims[nameOf(box)];
-    const again = known && `You have a volume of this name (${known.size}): it will be used, with its files.`;
+    const known = claimOf(nameOf(box));
+    const again = known && !known.deleting && `You have a volume of this name (${known.size}): it will be used, with its files.`;
     const used = known?.used && `${known.used} now.`;
     slot.textContent = (sourceOf(box) === "new" ? again : used) || "";
     slot.hidden = !slot.textContent;
@@ -285,11 +235,13 @@
   function line() {
     const box = root.querySelector('[data-volume="workspace"]');
     const source = sourceOf(box);
-    const claim = data.claims[nameOf(box)];
+    const claim = claimOf(nameOf(box));
     let first = `Workspace ${sizeText(box).replace(/^([0-9.]+)(Mi|Gi|Ti)$/, "$1 $2B")}, new`;
     if (source === "none") first = "No workspace: files are lost when the server stops";
-    if (source === "existing" && claim) first = `Workspace ${nameOf(box)}, ${claim.size}`;
-    if (source === "existing" && !claim) first = "Workspace not chosen yet";
+    const name = nameOf(box);
+    if (source === "existing" && !name) first = "Workspace not chosen yet";
+    else if (source === "existing" && !claim) first = `Workspace ${name} is not there any more`;
+    else if (source === "existing") first = `Workspace ${name}${claim.deleting ? " is being deleted" : `, ${claim.size}`}`;
     const count = dataBoxes().length;
     const second = count === 0 ? "no data volumes" : `${count} data volume${count > 1 ? "s" : ""}`;
     byId("kale-line").textContent = `${first} · ${second}`;
@@ -307,7 +259,7 @@
   }
 
   function sayErrorOf(input) {
-    const slot = byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
+    const slot = slotOf(input);
     say(slot && !slot.hidden ? slot.textContent : "");
   }
 
@@ -315,7 +267,7 @@
 
   root.addEventListener("input", (event) => {
     const box = event.target.closest("fieldset[data-volume]");
-    if (!box) return;
+    if (!box) return forgetOption(event.target);
     const name = event.target.name.split(".").pop();
     event.target.dataset.touched = "1";
     forget(box, name === "claim" ? "name" : name === "size_unit" ? "size" : name);
@@ -332,6 +284,13 @@
         delete slot.dataset.server;
         show(slot.dataset.error, "");
       }
+  }
+
+  function forgetOption(input) {
+    const slot = slotOf(input);
+    if (!slot?.classList.contains("kale-error")) return;
+    slot.hidden = true;
+    mark(slot);
   }
 
   root.addEventListener("change", (event) => {
@@ -352,7 +311,7 @@
   // A name that is not that of a claim already: "new" after "existing" means a new one.
   function freeName(box, name) {
     let free = name;
-    for (let number = 2; data.claims[free] || boxes().some((each) => each !== box && nameOf(each) === free); number += 1)
+    for (let number = 2; claimOf(free) || boxes().some((each) => each !== box && nameOf(each) === free); number += 1)
       free = `${name}-${number}`;
     return free;
   }
@@ -361,12 +320,24 @@
     const button = event.target.closest(".kale-remove");
     if (!button) return;
     const box = button.closest("fieldset");
-    const next = box.nextElementSibling ?? box.previousElementSibling;
+    const next = box.nextElementSibling;
+    removed = { box, next };
     box.remove();
     renumber();
     refresh();
-    (next?.querySelector(".kale-remove") ?? byId("kale-add")).focus();
-    say("Removed. A volume that exists keeps its files.");
+    // Not on a control: there the Enter that comes once too often removes a second one, or starts.
+    (next?.querySelector("legend") ?? byId("kale-add")).focus();
+    say(`Removed. A volume that exists keeps its files. ${byId("kale-undo").textContent} is offered below.`);
+  });
+
+  byId("kale-undo").addEventListener("click", () => {
+    const { box, next } = removed;
+    removed = null;
+    rows.insertBefore(box, next?.isConnected ? next : null);
+    lock();
+    refresh();
+    box.querySelector("legend").focus();
+    say(`Data volume ${dataBoxes().indexOf(box) + 1} is back.`);
   });
 
   byId("kale-add").addEventListener("click", () => {

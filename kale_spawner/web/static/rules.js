@@ -1,0 +1,121 @@
+"use strict";
+// The rules of model/choices.py, limits.py and plan.py in the same words, without the page.
+// A volume is { source, name, size, mount, read_only } as in a choice.
+const kaleRules = (data) => {
+  const ELSEWHERE = "use another folder";
+  const MAX_BYTES = 2n ** 63n - 1n;
+  const DECIMAL = { m: -3, k: 3, M: 6, G: 9, T: 12, P: 15, E: 18 };
+  const BINARY = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+
+  const claimOf = (name) => (Object.hasOwn(data.claims, name) ? data.claims[name] : null);
+  const within = (path, folder) => path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
+  const inside = (path, folder) => path !== folder && within(path, folder);
+
+  function nameError({ source, name }, role) {
+    if (source === "existing" && !name) return "choose which of your volumes";
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+      return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
+    const claim = claimOf(name);
+    if (claim?.deleting) return `"${name}" is being deleted; wait, or use another`;
+    if (claim) return "";
+    if (source === "existing") return `you have no volume "${name}"; choose one that you have, or a new one (source "new")`;
+    const roles = Object.keys(data.keptNames).filter((each) => new RegExp(`^(?:${data.keptNames[each]})$`).test(name));
+    if (!roles.length || roles.includes(role)) return "";
+    return `this name is kept for a ${roles[0] === "data" ? "data volume" : "workspace"} of yours; choose another`;
+  }
+
+  // The bytes of a quantity, exactly, or why it is none.
+  function parseSize(text) {
+    const shown = [...text].slice(0, 40).join("");
+    const found = /^\+?([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,2})?$/.exec(text);
+    if (!found) return { error: `"${shown}" is not a size; write it like 10Gi or 500Mi` };
+    const [whole, fraction = ""] = found[1].split(".");
+    const suffix = found[2] ?? "";
+    const binary = BINARY.indexOf(suffix) + 1;
+    const power = (binary ? 0 : DECIMAL[suffix] ?? Number(suffix.slice(1))) - fraction.length;
+    const units = BigInt(whole + fraction) * 1024n ** BigInt(binary) * 10n ** BigInt(Math.max(power, 0));
+    const parts = 10n ** BigInt(Math.max(-power, 0));
+    if (units % parts) return { error: `"${shown}" is not a whole number of bytes` };
+    const bytes = units / parts;
+    if (bytes < 1n) return { error: "a volume cannot be empty; write its size like 10Gi" };
+    if (bytes > MAX_BYTES) return { error: `"${shown}" is more than any volume can hold` };
+    return { bytes };
+  }
+
+  function sizeError({ source, name, size }) {
+    if (source !== "new") return "";
+    const { bytes, error } = parseSize(size);
+    if (error) return error;
+    const claim = claimOf(name);
+    if (claim && bytes > BigInt(claim.bytes))
+      return `you have a volume "${name}" of ${claim.capacity} already; use that, or another name for a larger one`;
+    if (claim) return "";
+    const { minSize, maxSize } = data.limits;
+    if (bytes < BigInt(minSize.bytes)) return `${size} is too small; the smallest is ${minSize.text}`;
+    if (maxSize && bytes > BigInt(maxSize.bytes)) return `${size} is too large; the largest is ${maxSize.text}`;
+    return "";
+  }
+
+  // Why this is no path at all.
+  function pathError(path) {
+    if ([...path].length > 1024 || /[\p{C}\p{Zl}\p{Zp}:]|(?! )\p{Zs}/u.test(path))
+      return "a path has at most 1024 printable characters and no colon";
+    if (!path.startsWith("/")) return "write the whole path, beginning with /, like /home/jovyan/data";
+    const parts = path.split("/").slice(1);
+    if (path !== "/" && parts.some((part) => ["", ".", ".."].includes(part)))
+      return "write the path without //, /./, /../ and without a / at its end";
+    if (parts.some((part) => part !== part.trim())) return "a folder's name may not begin or end with a space";
+    return "";
+  }
+
+  function mountError(path, role, home) {
+    const { forbiddenMounts, takenMounts } = data.limits;
+    if (!path) return "say where it is mounted, like /home/jovyan/data";
+    if (pathError(path)) return pathError(path);
+    if (path === "/") return "the root folder cannot be replaced; use a folder like /data";
+    for (const folder of forbiddenMounts) {
+      if (within(path, folder)) return `${folder} belongs to the system; use a folder like /data`;
+      if (inside(folder, path)) return `this would hide ${folder}, which belongs to the system; use one like /data`;
+    }
+    for (const folder of takenMounts)
+      if (within(folder, path)) return `the hub mounts a volume of its own at ${folder}; ${ELSEWHERE}`;
+    if (role === "workspace" && inside(home, path)) return `this would hide the home folder ${home}; use it, or one inside`;
+    return "";
+  }
+
+  const called = (index) => (index ? `data volume ${index}` : "workspace");
+
+  // Between two volumes the later one is told; a read-only one closes its folder to all.
+  function between(volumes, index) {
+    const found = {};
+    const { name } = volumes[index];
+    const earlier = volumes.slice(0, index);
+    if (name && earlier.some((each) => each.source !== "none" && each.name === name))
+      found.name = `"${name}" is there twice; one mount is enough`;
+    const places = volumes.map((each) => (pathError(each.mount) ? "" : each.mount));
+    const place = places[index];
+    if (!place) return found;
+    const same = places.indexOf(place);
+    const closed = volumes.findIndex((each, other) => each.read_only && places[other] && inside(place, places[other]));
+    if (same < index) found.mount = `${place} is taken by ${called(same)}; ${ELSEWHERE}`;
+    else if (index && places[0] && inside(places[0], place))
+      found.mount = `this would hide the workspace at ${places[0]}; ${ELSEWHERE}`;
+    else if (index && closed >= 0)
+      found.mount = `${called(closed)} at ${places[closed]} is read only: nothing can be mounted inside; ${ELSEWHERE}`;
+    return found;
+  }
+
+  // For each volume (the workspace first) what is wrong with it alone, and beside the others.
+  // home: where this profile's workspace belongs.
+  function judge(asked, home) {
+    const volumes = asked.map((each) => (each.source === "none" ? { ...each, mount: home } : each));
+    return volumes.map((each, index) => {
+      const role = index ? "data" : "workspace";
+      if (each.source === "none") return { alone: {}, beside: {} };
+      const alone = { name: nameError(each, role), size: sizeError(each), mount: mountError(each.mount, role, home) };
+      return { alone, beside: between(volumes, index) };
+    });
+  }
+
+  return { claimOf, judge };
+};
