@@ -58,7 +58,7 @@ class ServerKind:
     ready_path: requested on the app, as the app sees it after the prefix rule and relative to
         its root; any answer below 500 means that it works.
     activity: where last activity is read: Jupyter's /api/status, code-server's /healthz,
-        or the proxied requests.
+        or the proxied requests and what is sent over WebSockets.
     loopback_command: argv that starts a Kubeflow-style image's app bound to 127.0.0.1 where
         the image cannot be told by environment; empty when none is known.
     """

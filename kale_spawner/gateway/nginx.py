@@ -128,6 +128,7 @@ def _question(folder: Path) -> str:
         "method": "$request_method",
         "uri": "$request_uri",
         "upgrade": "$kale_upgrade",
+        "peer": "$remote_addr:$remote_port",
         **{name: f"$http_{name.lower().replace('-', '_')}" for name in _HEADERS},
     }
     lines = [f"scgi_param {name} {value};" for name, value in told.items()]

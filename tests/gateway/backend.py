@@ -44,6 +44,9 @@ class Socket(WebSocketHandler):
         self.write_message(json.dumps({"uri": self.request.uri, "headers": headers}))
 
     def on_message(self, message: str | bytes) -> None:
+        """An echo, or as many bytes as are asked for by `give NUMBER`."""
+        if isinstance(message, str) and message.startswith("give "):
+            message = "x" * int(message[5:])
         self.write_message(message, binary=isinstance(message, bytes))
 
 
