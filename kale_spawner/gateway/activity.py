@@ -102,6 +102,11 @@ class Activity:
         return when if when.tzinfo else when.replace(tzinfo=UTC)
 
     async def _code_server(self) -> datetime | None:
+        """None before its first request. Up to a minute old: code-server notes the first request,
+        /healthz apart, of each minute; and a minute later it notes another if any connection is
+        open then, whatever comes over it. So a tab that is left open is use to code-server for
+        ever (as of 4.139).
+        """
         heartbeat = (await self._get("healthz"))["lastHeartbeat"]
         return datetime.fromtimestamp(heartbeat / 1000, UTC) if heartbeat else None
 
