@@ -1,6 +1,8 @@
 """Who may pass, and what the app is shown of their credentials.
 
-One `decide` for everything: pages, XHR, event streams, WebSockets, uploads.
+One `decide` for everything: pages, XHR, event streams, WebSockets, uploads. What is open already
+is not decided again: a WebSocket, or an answer on its way, outlives the token that opened it, as
+with JupyterHub's own servers, since nginx cannot be told to end one connection alone.
 """
 
 from __future__ import annotations
