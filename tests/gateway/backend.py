@@ -62,6 +62,15 @@ class Redirect(RequestHandler):
         self.set_header("Location", self.get_query_argument("to"))
 
 
+class Says(RequestHandler):
+    """Whatever headers it is asked to send."""
+
+    def get(self) -> None:
+        for name in self.request.query_arguments:
+            self.set_header(name, self.get_query_argument(name))
+        self.write("said")
+
+
 class Events(RequestHandler):
     """One event, then nothing until the client has gone: it must arrive at once."""
 
@@ -115,6 +124,7 @@ async def main(port: int, root: str) -> None:
         ("socket", Socket),
         ("gzip", Gzip),
         ("redirect", Redirect),
+        ("says", Says),
         ("events", Events),
         ("upload", Upload),
         ("download", Download),

@@ -201,6 +201,12 @@ def reference(hub: RealHub) -> Server:
 
 
 @pytest.fixture(scope="session")
+def stripped(hub: RealHub) -> Server:
+    """owner's server whose app is at /."""
+    return hub.start("owner", "strip")
+
+
+@pytest.fixture(scope="session")
 def owner_token(hub: RealHub) -> str:
     return hub.make_token("owner")[0]
 

@@ -26,11 +26,6 @@ from tests.gateway.processes import pss_kib, until
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="session")
-def stripped(hub: RealHub) -> Server:
-    return hub.start("owner", "strip")
-
-
 @pytest.fixture
 def asked(lab: Server, owner_token: str) -> Iterator[requests.Session]:
     """Asks the gateway itself, with owner's token."""
@@ -229,6 +224,8 @@ PATHS = (
     ("/user/owner/lab/%2e%2e/%2e%2e/other/", 404),
     ("/user/owner/lab/..%2f..%2fother/", 404),
     ("/user%2fowner/lab/x", 404),
+    ("/a/b/c/../../../user/owner/lab/x", 404),
+    ("/us%65r/owner/l%61b/x", 401),
     ("//user/owner/lab/x", 404),
     ("/user/owner/../owner/lab/x", 404),
     ("/_kale/auth", 404),
