@@ -284,6 +284,7 @@ def test_memory(lab: Server, owner_token: str) -> None:
         ("JUPYTERHUB_SSL_KEYFILE", "/key"),
         (KIND_ENV, "{}"),
         (KIND_ENV, '{"name": "x", "port": "80; evil"}'),
+        (KIND_ENV, '{"name": "x", "port": 18888}'),
         (KIND_ENV, '{"name": "x", "prefix": "other"}'),
         (KIND_ENV, '{"name": "x", "prefix_header": "A: b"}'),
         (KIND_ENV, '{"name": "x", "ready_path": "x y"}'),
