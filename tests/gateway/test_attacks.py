@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from kale_spawner.gateway.cookies import strip_cookies
 from kale_spawner.gateway.nginx import redact
 from tests.gateway.conftest import Server
 from tests.gateway.processes import family
 
 JSON = {"Accept": "application/json"}
+HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture
@@ -81,6 +83,28 @@ def _cpu_seconds(gateway: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_login_cookie_of_an_odd_name_is_no_error(lab: Server) -> None:
+    """A page can set one for good, and nobody could log in to the server any more."""
+    first = requests.get(lab.direct, headers=HTML, timeout=10, allow_redirects=False)
+    name = first.headers["Set-Cookie"].partition("=")[0][:-8]
+    for odd in ("a(b", "é", "", "x" * 5000):
+        cookie = "; ".join(f"{name}{odd}{number}=x" for number in range(6)).encode()
+        for path in ("", "logout", "oauth_callback?code=x&state=y"):
+            answer = requests.get(
+                lab.direct + path,
+                headers=HTML | {"Cookie": cookie},
+                timeout=10,
+                allow_redirects=False,
+            )
+            assert answer.status_code in (302, 403), (odd, path, answer.text)
+
+
+def test_cookies_of_the_hubs_services_are_private_too() -> None:
+    """With JupyterHub's cookie_host_prefix_enabled they are sent to every path of the host."""
+    sent = "a=b; __Host-service-x=1; __Host-service-x-oauth-state=2; service-x=3; __Host-own=4"
+    assert strip_cookies(sent) == "a=b; service-x=3; __Host-own=4"
 
 
 IDENTITY = (
