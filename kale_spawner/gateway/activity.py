@@ -14,6 +14,7 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+from kale_spawner.gateway.decision import Request
 from kale_spawner.gateway.errors import HubUnavailable, NoAnswer
 from kale_spawner.gateway.fetch import Fetcher
 from kale_spawner.gateway.hub import Hub
@@ -43,11 +44,12 @@ class Activity:
         root = settings.prefix if settings.kind.prefix == "keep" else "/"
         self._app = f"http://127.0.0.1:{settings.kind.port}{root}"
 
-    def saw_request(self, peer: str, websocket: bool) -> None:
-        """`peer`: whose connection to nginx it came by, ADDRESS:PORT."""
+    def saw_request(self, asked: Request) -> None:
+        if asked.uri.partition("?")[0].endswith(self._settings.kind.polls):
+            return
         self._last_use = datetime.now(UTC)
-        if websocket and self._sockets:
-            self._sockets.let_in(peer)
+        if asked.websocket and self._sockets:
+            self._sockets.let_in(asked.peer)
 
     async def run(self) -> None:
         """Report for ever, every `activity_interval` seconds with a tenth of jitter."""

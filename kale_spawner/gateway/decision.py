@@ -45,6 +45,11 @@ class Request:
         return self.uri.partition("?")[2]
 
     @property
+    def peer(self) -> str:
+        """Whose connection to nginx it came by, as ADDRESS:PORT."""
+        return self.headers.get("peer", "")
+
+    @property
     def websocket(self) -> bool:
         return self.upgrade.lower() == "websocket"
 

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection
 from kale_spawner.gateway import sockets
 from kale_spawner.gateway.activity import Activity
 from kale_spawner.gateway.cookies import parse_cookies
+from kale_spawner.gateway.decision import Request
 from kale_spawner.gateway.hub import Hub
 from kale_spawner.gateway.settings import read_settings
 from kale_spawner.gateway.sockets import QUIET_BYTES
@@ -412,6 +413,18 @@ def test_a_websocket_that_only_answers_pings_is_not_in_use(
     assert _settled(hub, lambda: opened.pong(b"alive")) == before
 
 
+def test_what_an_open_page_asks_by_itself_is_no_activity(
+    hub: RealHub, live: Server, asked: requests.Session
+) -> None:
+    before = _settled(hub)
+    url = f"{live.direct}some/polled?a=b"
+    assert _settled(hub, lambda: asked.post(url, timeout=10)) == before
+    asked.post(f"{url}/used", timeout=10)
+    assert _settled(hub) == before
+    asked.post(f"{live.direct}some/polled/used", timeout=10)
+    until(lambda: _last_activity(hub, "live") > before, "a request is reported")
+
+
 def test_a_kernel_that_does_not_count_is_told_once(
     lab: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -421,7 +434,8 @@ def test_a_kernel_that_does_not_count_is_told_once(
     monkeypatch.setattr(sockets, "received", refuse)
     settings = replace(read_settings(lab.env), activity_interval=0.001)
     activity = Activity(settings, Hub(settings))
-    activity.saw_request("127.0.0.1:1", True)
+    opening = Request("GET", "/", "websocket", {"peer": "127.0.0.1:1"})
+    activity.saw_request(opening)
     asyncio.run(asyncio.wait_for(activity.look(), 10))
     assert [record.args for record in caplog.records if "WebSockets" in record.msg]
-    activity.saw_request("127.0.0.1:2", True)
+    activity.saw_request(opening)
