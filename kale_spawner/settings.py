@@ -256,7 +256,8 @@ class KaleGateway(LoggingConfigurable):
     kinds = Dict(
         help="""
         Further kinds of servers, by name: port, prefix ("keep" or "strip"), prefix_header,
-        ready_path, activity ("jupyter", "code-server" or "requests"), loopback_command.
+        ready_path, activity ("jupyter", "code-server" or "requests"), loopback_command, and
+        polls: ends of paths that an open page asks for by itself, which is no activity.
         """,
     ).tag(config=True)
 

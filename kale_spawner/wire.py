@@ -58,7 +58,8 @@ class ServerKind:
     ready_path: requested on the app, as the app sees it after the prefix rule and relative to
         its root; any answer below 500 means that it works.
     activity: where last activity is read: Jupyter's /api/status, code-server's /healthz,
-        or the proxied requests.
+        or the proxied requests and what is sent over WebSockets.
+    polls: ends of paths that an open page asks for by itself, again and again: no activity.
     loopback_command: argv that starts a Kubeflow-style image's app bound to 127.0.0.1 where
         the image cannot be told by environment; empty when none is known.
     """
@@ -70,6 +71,7 @@ class ServerKind:
     ready_path: str = "/"
     activity: ActivitySource = "requests"
     loopback_command: tuple[str, ...] = ()
+    polls: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives an equal kind back."""
@@ -86,7 +88,8 @@ class ServerKind:
             raise ValueError(f"server kind: unknown field {unknown[0]!r}")
         if "name" not in data:
             raise ValueError("server kind: field 'name' is missing")
-        data["loopback_command"] = tuple(data.get("loopback_command", ()))
+        for name in ("loopback_command", "polls"):
+            data[name] = tuple(data.get(name, ()))
         return cls(**data)
 
 
@@ -120,7 +123,12 @@ KINDS: dict[str, ServerKind] = {
                 '--disable-telemetry --auth none "$HOME"',
             ),
         ),
-        ServerKind("rstudio", prefix="strip", prefix_header="X-RStudio-Root-Path"),
+        ServerKind(
+            "rstudio",
+            prefix="strip",
+            prefix_header="X-RStudio-Root-Path",
+            polls=("/events/get_events",),
+        ),
         ServerKind("plain"),
     )
 }

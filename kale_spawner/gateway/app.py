@@ -30,7 +30,7 @@ class Auth(Handler):
         if decision.verdict is not Verdict.ALLOW or shows_token(self.asked, decision):
             self.set_status(403)
             return
-        gateway.activity.saw_request()
+        gateway.activity.saw_request(self.asked)
         self.set_header("X-Kale-Cookie", decision.cookie)
         self.set_header("X-Kale-Authorization", decision.authorization)
         self.set_header("X-Kale-XSRF", decision.xsrf)

@@ -22,8 +22,11 @@ from urllib.parse import parse_qsl, unquote_plus
 STATE_SECONDS = 600
 COOKIE_SECONDS = 14 * 86400
 SESSION_COOKIE = "jupyterhub-session-id"
-_PRIVATE = re.compile(r"(?:__Host-|__Secure-)?(?:jupyterhub-.*|kale-[0-9a-f]{12}(?:-.*)?)")
+_PRIVATE = re.compile(
+    r"(?:__Host-|__Secure-)?(?:jupyterhub-.*|kale-[0-9a-f]{12}(?:-.*)?)|__Host-service-.*"
+)
 _XSRF = re.compile("_xsrf")
+_STATE = re.compile(r"[A-Za-z0-9_-]{8}")
 _HUB_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -44,7 +47,9 @@ class CookieJar:
         return f"{self.name}-state-{state[:8]}"
 
     def is_state(self, name: str) -> bool:
-        return name.startswith(f"{self.name}-state-")
+        """Of the names that `state_name` gives for a log-in; anybody can set a cookie of others."""
+        before, found, state = name.partition("-state-")
+        return bool(found) and before == self.name and _STATE.fullmatch(state) is not None
 
     def sign(self, name: str, value: str) -> str:
         """TIME.VALUE.SIGNATURE, good for this name only; nothing in it needs quotes."""

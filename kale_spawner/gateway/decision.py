@@ -1,6 +1,8 @@
 """Who may pass, and what the app is shown of their credentials.
 
-One `decide` for everything: pages, XHR, event streams, WebSockets, uploads.
+One `decide` for everything: pages, XHR, event streams, WebSockets, uploads. What is open already
+is not decided again: a WebSocket, or an answer on its way, outlives the token that opened it, as
+with JupyterHub's own servers, since nginx cannot be told to end one connection alone.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ class Request:
     @property
     def query(self) -> str:
         return self.uri.partition("?")[2]
+
+    @property
+    def peer(self) -> str:
+        """Whose connection to nginx it came by, as ADDRESS:PORT."""
+        return self.headers.get("peer", "")
 
     @property
     def websocket(self) -> bool:

@@ -29,7 +29,7 @@ _HEADERS = (
 """All that decision.py, handler.py and login.py look at."""
 
 _PLACE = re.compile(r"@\{([a-z_]+)\}")
-_QUERY = re.compile(rb"\?[^\s\"]*")
+_QUERY = re.compile(rb"\?.*?(?= HTTP/[0-9.]+\"|\"(?:, [a-z]+: |$)|$)", re.MULTILINE)
 _FOLDER = re.compile(r"/[A-Za-z0-9._/-]+")
 
 
@@ -55,9 +55,9 @@ def render(settings: Settings, folder: Path) -> str:
         "own_location": _quoted(decoded + READY_PATH.partition("/")[0] + "/"),
         "callback_location": _quoted(decoded + "oauth_callback"),
         "logout_location": _quoted(decoded + "logout"),
-        "segments": str(prefix.count("/") - 1),
+        "spelled": _spellings(decoded.rstrip("/")),
         "app_root": "/" if strip else prefix,
-        "prefix_headers": _prefix_headers(settings) if strip else "",
+        "prefix_headers": _prefix_headers(settings, strip),
         "rewrites": _stripped_rewrites(prefix) if strip else _kept_rewrites(prefix),
         "question": _question(folder),
         "cache": _cache(settings.decision_seconds),
@@ -88,21 +88,32 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _prefix_headers(settings: Settings) -> str:
-    header = settings.kind.prefix_header
-    lines = [f'proxy_set_header X-Forwarded-Prefix "{settings.prefix.rstrip("/")}";']
-    if header:
-        lines.append(f'proxy_set_header {header} "{settings.prefix.rstrip("/")}";')
+def _spellings(path: str) -> str:
+    """A regular expression for that path, each byte but "/" as it is or percent-encoded."""
+
+    def either(byte: int) -> str:
+        digits = re.sub("[a-f]", lambda found: f"[{found[0]}{found[0].upper()}]", f"{byte:02x}")
+        return rf"(?:\x{byte:02x}|%{digits})"
+
+    return "".join("/" if byte == ord("/") else either(byte) for byte in path.encode())
+
+
+def _prefix_headers(settings: Settings, strip: bool) -> str:
+    """Said to an app at /; an app under its prefix knows, and is told nothing by the client."""
+    bare = settings.prefix.rstrip("/") if strip else ""
+    names = ["X-Forwarded-Prefix", settings.kind.prefix_header if strip else ""]
+    lines = [f'proxy_set_header {name} "{bare}";' for name in names if name]
     return "\n            ".join(lines)
 
 
 def _stripped_rewrites(prefix: str) -> str:
     """An app at / sends redirects and cookies for /; what names the prefix already is right."""
     bare = re.escape(prefix.rstrip("/"))
-    redirects = [f"proxy_redirect {prefix} {prefix};", f"proxy_redirect / {prefix};"]
+    named = prefix.rstrip("/")
+    redirects = [f"proxy_redirect {named} {named};", f"proxy_redirect / {prefix};"]
     for scheme in ("http", "https"):
         host = f"{scheme}://$http_host"
-        redirects.append(f"proxy_redirect {host}{prefix} {prefix};")
+        redirects.append(f"proxy_redirect {host}{named} {named};")
         redirects.append(f"proxy_redirect {host}/ {prefix};")
     cookies = [
         f'proxy_cookie_path "~^{bare}(?=/|$)" "{prefix.rstrip("/")}";',
@@ -128,6 +139,7 @@ def _question(folder: Path) -> str:
         "method": "$request_method",
         "uri": "$request_uri",
         "upgrade": "$kale_upgrade",
+        "peer": "$remote_addr:$remote_port",
         **{name: f"$http_{name.lower().replace('-', '_')}" for name in _HEADERS},
     }
     lines = [f"scgi_param {name} {value};" for name, value in told.items()]

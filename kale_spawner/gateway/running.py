@@ -47,7 +47,8 @@ async def _serve(settings: Settings, door: socket.socket, process: subprocess.Po
     gateway = Gateway(settings, jar, hub, Door(settings, jar, hub), watch, activity)
     server = await scgi.serve(door, partial(answer, gateway))
     watch.look()
-    tasks = [loop.create_task(activity.run()), loop.create_task(_learn_version(hub))]
+    work = (activity.run(), activity.look(), _learn_version(hub))
+    tasks = [loop.create_task(part) for part in work]
     code = await ended
     for task in tasks:
         task.cancel()

@@ -74,8 +74,13 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         )
     prefix = _prefix(env, "JUPYTERHUB_SERVICE_PREFIX")
     base_url = _prefix(env, "JUPYTERHUB_BASE_URL", "/")
+    kind, port = _kind(env), int(_number(env, "KALE_GATEWAY_PORT", GATEWAY_PORT))
+    if kind.port == port:
+        raise SettingsInvalid(
+            f"{KIND_ENV}: port {port} is the gateway's own; the app needs another"
+        )
     return Settings(
-        kind=_kind(env),
+        kind=kind,
         prefix=prefix,
         api_url=_url(env, "JUPYTERHUB_API_URL").rstrip("/"),
         api_token=_required(env, "JUPYTERHUB_API_TOKEN"),
@@ -92,7 +97,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         allow_websocket_cookie=_flag(env, "JUPYTERHUB_ALLOW_WEBSOCKET_COOKIE_AUTH", "1"),
         cookie_options=_cookie_options(env),
         host_prefix=_flag(env, "JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED"),
-        port=int(_number(env, "KALE_GATEWAY_PORT", GATEWAY_PORT)),
+        port=port,
         token_seconds=_number(env, "KALE_GATEWAY_TOKEN_SECONDS", 20.0),
         decision_seconds=int(_number(env, "KALE_GATEWAY_DECISION_SECONDS", 5)),
     )

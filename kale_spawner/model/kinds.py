@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
 
 from kale_spawner.model.images import parse_settings
 from kale_spawner.wire import APP_PORT, GATEWAY_PORT, KINDS, ActivitySource, Prefix, ServerKind
@@ -48,7 +48,8 @@ class KindEntry(BaseModel):
     prefix_header: Annotated[str, AfterValidator(_header)] = ""
     ready_path: Annotated[str, AfterValidator(_path)] = "/"
     activity: ActivitySource = "requests"
-    loopback_command: list[str] = Field(default_factory=list)
+    loopback_command: tuple[str, ...] = ()
+    polls: tuple[Annotated[str, AfterValidator(_path)], ...] = ()
 
 
 def parse_kinds(entries: Mapping[str, Any], trait: str) -> dict[str, ServerKind]:
@@ -56,6 +57,5 @@ def parse_kinds(entries: Mapping[str, Any], trait: str) -> dict[str, ServerKind]
     kinds = dict(KINDS)
     for name, entry in entries.items():
         fields = parse_settings(KindEntry, entry, f"{trait}[{name!r}]").model_dump()
-        fields["loopback_command"] = tuple(fields["loopback_command"])
         kinds[name] = ServerKind(name=name, **fields)
     return kinds

@@ -44,6 +44,9 @@ class Socket(WebSocketHandler):
         self.write_message(json.dumps({"uri": self.request.uri, "headers": headers}))
 
     def on_message(self, message: str | bytes) -> None:
+        """An echo, or as many bytes as are asked for by `give NUMBER`."""
+        if isinstance(message, str) and message.startswith("give "):
+            message = "x" * int(message[5:])
         self.write_message(message, binary=isinstance(message, bytes))
 
 
@@ -57,6 +60,15 @@ class Redirect(RequestHandler):
     def get(self) -> None:
         self.set_status(302)
         self.set_header("Location", self.get_query_argument("to"))
+
+
+class Says(RequestHandler):
+    """Whatever headers it is asked to send."""
+
+    def get(self) -> None:
+        for name in self.request.query_arguments:
+            self.set_header(name, self.get_query_argument(name))
+        self.write("said")
 
 
 class Events(RequestHandler):
@@ -112,6 +124,7 @@ async def main(port: int, root: str) -> None:
         ("socket", Socket),
         ("gzip", Gzip),
         ("redirect", Redirect),
+        ("says", Says),
         ("events", Events),
         ("upload", Upload),
         ("download", Download),

@@ -126,12 +126,19 @@ class Browser(requests.Session):
 
 
 @contextmanager
-def open_socket(url: str, headers: dict[str, str]) -> Iterator[ClientConnection | int]:
+def open_socket(
+    url: str, headers: dict[str, str], **options: Any
+) -> Iterator[ClientConnection | int]:
     """An open WebSocket, or the status with which it was refused."""
     address = re.sub("^http", "ws", url)
     try:
         with connect(
-            address, additional_headers=headers, proxy=None, open_timeout=20, max_size=None
+            address,
+            additional_headers=headers,
+            proxy=None,
+            open_timeout=20,
+            max_size=None,
+            **options,
         ) as made:
             yield made
     except InvalidStatus as exc:
@@ -191,6 +198,12 @@ def reference(hub: RealHub) -> Server:
     server = hub.start("owner", "ref")
     hub.api("POST", "shares/owner/ref", json={"user": "friend"})
     return server
+
+
+@pytest.fixture(scope="session")
+def stripped(hub: RealHub) -> Server:
+    """owner's server whose app is at /."""
+    return hub.start("owner", "strip")
 
 
 @pytest.fixture(scope="session")

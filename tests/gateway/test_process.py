@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from kale_spawner.gateway.nginx import redact, render
 from kale_spawner.gateway.settings import SettingsInvalid, read_settings
-from kale_spawner.wire import KIND_ENV, READY_PATH, ServerKind
+from kale_spawner.wire import KIND_ENV, KINDS, READY_PATH, ServerKind
 from tests.gateway.conftest import Browser, RealHub, Server, StartGateway, backend, open_socket
 from tests.gateway.processes import family, free_port, listening, pss_kib, running, until
 
@@ -284,6 +284,7 @@ def test_memory(lab: Server, owner_token: str) -> None:
         ("JUPYTERHUB_SSL_KEYFILE", "/key"),
         (KIND_ENV, "{}"),
         (KIND_ENV, '{"name": "x", "port": "80; evil"}'),
+        (KIND_ENV, '{"name": "x", "port": 18888}'),
         (KIND_ENV, '{"name": "x", "prefix": "other"}'),
         (KIND_ENV, '{"name": "x", "prefix_header": "A: b"}'),
         (KIND_ENV, '{"name": "x", "ready_path": "x y"}'),
@@ -292,6 +293,11 @@ def test_memory(lab: Server, owner_token: str) -> None:
 def test_wrong_settings_are_named(name: str, value: str) -> None:
     with pytest.raises(SettingsInvalid, match=name):
         read_settings(GOOD | {name: value})
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_arrives_as_it_was_sent(kind: ServerKind) -> None:
+    assert read_settings(GOOD | {KIND_ENV: kind.to_json()}).kind == kind
 
 
 @pytest.mark.parametrize("user", ["a", 'q"uo\\te', "ü" * 100, "a b;{}$x", "%2e", "👩\u200d💻"])

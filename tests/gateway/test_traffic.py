@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
+from websockets.sync.client import ClientConnection
 
+from kale_spawner.gateway import sockets
+from kale_spawner.gateway.activity import Activity
 from kale_spawner.gateway.cookies import parse_cookies
+from kale_spawner.gateway.decision import Request
+from kale_spawner.gateway.hub import Hub
+from kale_spawner.gateway.settings import read_settings
+from kale_spawner.gateway.sockets import QUIET_BYTES
 from tests.gateway.conftest import ODD_USER, Browser, RealHub, Server, open_socket
 from tests.gateway.processes import pss_kib, until
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="session")
-def stripped(hub: RealHub) -> Server:
-    return hub.start("owner", "strip")
 
 
 @pytest.fixture
@@ -220,6 +225,8 @@ PATHS = (
     ("/user/owner/lab/%2e%2e/%2e%2e/other/", 404),
     ("/user/owner/lab/..%2f..%2fother/", 404),
     ("/user%2fowner/lab/x", 404),
+    ("/a/b/c/../../../user/owner/lab/x", 404),
+    ("/us%65r/owner/l%61b/x", 401),
     ("//user/owner/lab/x", 404),
     ("/user/owner/../owner/lab/x", 404),
     ("/_kale/auth", 404),
@@ -349,3 +356,86 @@ def test_activity_of_requests(hub: RealHub, lab: Server, asked: requests.Session
     assert _last_activity(hub, "quiet") == first
     assert _last_activity(hub, "lab") - last < timedelta(seconds=2)
     assert quiet.pid
+
+
+@pytest.fixture(scope="session")
+def live(hub: RealHub) -> Server:
+    return hub.start("owner", "live")
+
+
+@pytest.fixture
+def opened(live: Server, owner_token: str) -> Iterator[ClientConnection]:
+    """A WebSocket to the app of `live`; the client's own pings are switched off."""
+    token = {"Authorization": f"token {owner_token}"}
+    with open_socket(f"{live.direct}socket", token, ping_interval=None) as made:
+        assert not isinstance(made, int)
+        made.recv(timeout=10)
+        yield made
+
+
+def _settled(hub: RealHub, every_second: Callable[[], object] = lambda: None) -> datetime:
+    """What the hub says last of `live`, after four seconds, and as many reports, without news."""
+    began, done = datetime.now(UTC), 0.0
+
+    def old() -> datetime | None:
+        nonlocal done
+        if time.monotonic() > done + 1:
+            every_second()
+            done = time.monotonic()
+        last = _last_activity(hub, "live")
+        return last if datetime.now(UTC) > max(began, last) + timedelta(seconds=4) else None
+
+    return until(old, "activity has ended", 30)
+
+
+def test_what_a_user_sends_over_a_websocket_is_activity(
+    hub: RealHub, opened: ClientConnection
+) -> None:
+    before = _settled(hub)
+
+    def sent() -> datetime:
+        opened.send("x" * 2 * QUIET_BYTES)
+        opened.recv(timeout=10)
+        return _last_activity(hub, "live")
+
+    until(lambda: sent() > before, "frames are reported")
+    until(lambda: sent() > before + timedelta(seconds=8), "and again")
+
+
+def test_a_websocket_that_only_answers_pings_is_not_in_use(
+    hub: RealHub, opened: ClientConnection
+) -> None:
+    """Nor does it count what the app sends, however much."""
+    before = _settled(hub)
+    assert _settled(hub, lambda: opened.ping().wait(10)) == before
+    opened.send("give 1000000")
+    assert len(opened.recv(timeout=10)) == 1000000
+    assert _settled(hub, lambda: opened.pong(b"alive")) == before
+
+
+def test_what_an_open_page_asks_by_itself_is_no_activity(
+    hub: RealHub, live: Server, asked: requests.Session
+) -> None:
+    before = _settled(hub)
+    url = f"{live.direct}some/polled?a=b"
+    assert _settled(hub, lambda: asked.post(url, timeout=10)) == before
+    asked.post(f"{url}/used", timeout=10)
+    assert _settled(hub) == before
+    asked.post(f"{live.direct}some/polled/used", timeout=10)
+    until(lambda: _last_activity(hub, "live") > before, "a request is reported")
+
+
+def test_a_kernel_that_does_not_count_is_told_once(
+    lab: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(port: int) -> dict[str, int]:
+        raise OSError("no such protocol")
+
+    monkeypatch.setattr(sockets, "received", refuse)
+    settings = replace(read_settings(lab.env), activity_interval=0.001)
+    activity = Activity(settings, Hub(settings))
+    opening = Request("GET", "/", "websocket", {"peer": "127.0.0.1:1"})
+    activity.saw_request(opening)
+    asyncio.run(asyncio.wait_for(activity.look(), 10))
+    assert [record.args for record in caplog.records if "WebSockets" in record.msg]
+    activity.saw_request(opening)

@@ -42,6 +42,7 @@ class TinySpawner(Spawner):
             prefix="strip" if strip else "keep",
             prefix_header="X-RStudio-Root-Path" if strip else "",
             activity="jupyter" if self.name == "jup" else "requests",
+            polls=("/polled",),
         )
         root = "/" if strip else prefix
         app = [sys.executable, "-m", "tests.gateway.backend", str(app_port), root]

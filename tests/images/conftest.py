@@ -6,23 +6,32 @@ deny refused, a network of its own, and a home that is an empty volume of group 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 import images
+from kale_spawner.gateway.activity import Activity
+from kale_spawner.gateway.hub import Hub
+from kale_spawner.gateway.settings import Settings
+from kale_spawner.wire import KINDS
+from tests.gateway.processes import until
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -109,12 +118,18 @@ class Container:
         state = subprocess.run([*self._runc, "state", self._id], capture_output=True, text=True)
         return int(json.loads(state.stdout)["pid"]) if state.returncode == 0 else 0
 
-    def get(self, path: str, headers: dict[str, str] | None = None, port: int = 8888) -> Any:
-        """GET over the container's own loopback. The answer has `.status` and `.text`."""
+    def get(
+        self,
+        path: str,
+        headers: dict[str, str] | None = None,
+        port: int = 8888,
+        method: str = "GET",
+    ) -> Any:
+        """Ask over the container's own loopback. The answer has `.status` and `.text`."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         with _network_of(self.pid):
             connection.connect()
-        connection.request("GET", path, headers=headers or {})
+        connection.request(method, path, headers=headers or {})
         answer: Any = connection.getresponse()
         answer.text = answer.read().decode(errors="replace")
         connection.close()
@@ -146,6 +161,24 @@ class Container:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def open_connection(self) -> socket.socket:
+        """One to the app, over the container's own loopback."""
+        with _network_of(self.pid):
+            return socket.create_connection(("127.0.0.1", 8888), 10)
+
+    @contextmanager
+    def open_socket(self, path: str) -> Iterator[ClientConnection]:
+        """A WebSocket to the app."""
+        address, sock = f"ws://127.0.0.1:8888{path}", self.open_connection()
+        with connect(address, sock=sock, open_timeout=10, proxy=None) as made:
+            yield made
+
+    def last_activity(self, kind: str, prefix: str = "/") -> datetime | None:
+        """What a gateway in this container's pod would tell the hub of its app."""
+        settings = Settings(KINDS[kind], prefix, "", "", "", "", frozenset())
+        with _network_of(self.pid):
+            return asyncio.run(Activity(settings, Hub(settings)).last_activity())
+
     def listens_on(self, port: int = 8888) -> set[str]:
         """The IPv4 addresses on which `port` is open."""
         listening = set()
@@ -155,6 +188,15 @@ class Container:
             if state == "0A" and int(number, 16) == port:
                 listening.add(".".join(str(byte) for byte in bytes.fromhex(host)[::-1]))
         return listening
+
+    def stays_unused(self, kind: str, prefix: str = "/") -> bool:
+        """Whether being asked, again and again for three seconds, is no use of it."""
+        began, said = time.monotonic(), self.last_activity(kind, prefix)
+        until(
+            lambda: self.last_activity(kind, prefix) != said or time.monotonic() > began + 3,
+            "time passes",
+        )
+        return self.last_activity(kind, prefix) == said
 
     def stop(self) -> float:
         """SIGTERM, as the kubelet sends it; the seconds until it is gone."""

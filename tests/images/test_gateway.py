@@ -23,6 +23,12 @@ def test_starts_on_a_read_only_root_and_waits_for_the_app(image, start):
     # The app is not there: "not ready" is the gateway's own, true answer.
     container.wait("/user/a/" + wire.READY_PATH, 503, port=wire.GATEWAY_PORT)
     assert container.get("/elsewhere", port=wire.GATEWAY_PORT).status == 404
+    # The kernel tells without privileges how much came over each connection: activity needs it.
+    # Half a request, so that nginx waits for the rest.
+    ask = "import socket; from kale_spawner.gateway.sockets import received;"
+    ask += "client = socket.create_connection(('127.0.0.1', 18888)); client.send(b'GET /' + b'x' * 295);"
+    ask += "print(received(18888)['%s:%d' % client.getsockname()])"
+    assert container.run("/usr/bin/python3", "-c", ask) == "300\n"
     assert container.stop() < 3
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.gateway.processes import until
 
 PREFIX = "/user/alice@example.org/lab-1/"
 
@@ -80,6 +84,35 @@ def test_kale_compiles_a_notebook(server, home):
                "--output_path", "compiled")  # fmt: skip
     (script,) = (home / "compiled").glob("*.py")
     assert "def total_step" in script.read_text() or "def total" in script.read_text()
+
+
+def test_a_busy_kernel_is_activity_and_being_asked_is_not(server):
+    """Also when nobody watches the kernel any more."""
+    assert server.last_activity("jupyter", PREFIX)
+    assert server.stays_unused("jupyter", PREFIX)
+    proof = {"Cookie": "_xsrf=x", "X-XSRFToken": "x"}
+    made = server.get(f"{PREFIX}api/kernels", proof, method="POST")
+    kernel = f"{PREFIX}api/kernels/{json.loads(made.text)['id']}"
+    with server.open_socket(f"{kernel}/channels") as channels:
+        channels.send(json.dumps(_execute("while True: pass")))
+        until(lambda: _state(server, kernel) == "busy", "the kernel is busy")
+    began = datetime.now(UTC)
+    assert server.last_activity("jupyter", PREFIX) > began
+    assert not server.stays_unused("jupyter", PREFIX)
+
+    assert server.get(kernel, proof, method="DELETE").status == 204
+    assert server.stays_unused("jupyter", PREFIX)
+
+
+def _state(server, kernel: str) -> str:
+    return json.loads(server.get(f"{kernel}?no_track_activity=1").text)["execution_state"]
+
+
+def _execute(code: str) -> dict[str, Any]:
+    header = {"msg_id": "1", "msg_type": "execute_request", "session": "1", "version": "5.3"}
+    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}}
+    message = {"header": header | {"username": "", "date": ""}, "parent_header": {}}
+    return message | {"metadata": {}, "content": content, "buffers": [], "channel": "shell"}
 
 
 def test_a_terminals_login_shell_finds_kale_and_its_tools(server):

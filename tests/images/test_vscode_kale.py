@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from tests.gateway.processes import until
 
 
 def _extension(path: Path) -> None:
@@ -56,6 +59,24 @@ def test_opens_the_home_without_a_log_in(server):
     page = server.get("/?folder=/home/jovyan")
     assert page.status == 200
     assert "vscode-workbench-web-configuration" in page.text
+
+
+def test_activity_is_requests_and_open_connections(image, start, volume):
+    """Not the question itself. An open connection is use to code-server, whatever comes over it:
+    its heart beats again a minute after the last beat."""
+    fresh = start(image("vscode-kale"), volume())
+    fresh.wait("/healthz")
+    assert fresh.last_activity("code-server") is None
+    assert fresh.stays_unused("code-server")
+    began = datetime.now(UTC)
+    assert fresh.get("/").status == 302
+    first = fresh.last_activity("code-server")
+    assert first >= began - timedelta(milliseconds=1)
+    assert fresh.stays_unused("code-server")
+    with fresh.open_connection():
+        until(lambda: fresh.last_activity("code-server") > first, "the heart beats again", 90)
+    again = fresh.last_activity("code-server")
+    assert timedelta(seconds=59) < again - first < timedelta(seconds=65)
 
 
 def test_an_empty_home_gets_the_images_files_and_keeps_its_own(server, home):

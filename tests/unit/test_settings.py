@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
 TAG = {"tag": "release-2.0"}
 OWN = {"id": "own", "display_name": "Own", "image": "reg/own:1"}
 OTHER = {**OWN, "id": "other"}
-KIND = {"port": 8080, "prefix": "strip", "ready_path": "/up?", "loopback_command": ["serve"]}
+KIND = {
+    "port": 8080,
+    "prefix": "strip",
+    "ready_path": "/up?",
+    "loopback_command": ["serve"],
+    "polls": ["/x"],
+}
 DATA = {"volumes": [{"mount": "/a"}, {"source": "existing", "name": "team", "mount": "/b"}]}
 
 
