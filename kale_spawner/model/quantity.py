@@ -37,7 +37,9 @@ def parse_size(text: str) -> int:
     suffix = found["suffix"] or ""
     size = Fraction(found["number"]) * Fraction(_factor(suffix))
     if size.denominator != 1:
-        raise ValueError(f'"{text[:40]}" is not a whole number of bytes')
+        raise ValueError(
+            f'"{text[:40]}" is not a whole number of bytes; use a smaller unit, like 300Mi'
+        )
     if size < 1:
         raise ValueError("a volume cannot be empty; write its size like 10Gi")
     if size > MAX_BYTES:

@@ -44,6 +44,11 @@ def test_anything_else_is_refused_in_words(text: str) -> None:
     assert len(str(caught.value)) < 120
 
 
+def test_a_part_of_a_byte_names_the_way_out() -> None:
+    with pytest.raises(ValueError, match="smaller unit, like 300Mi"):
+        parse_size("0.3Gi")
+
+
 @given(st.integers(1, MAX_BYTES))
 def test_formatting_loses_nothing(size: int) -> None:
     assert parse_size(format_size(size)) == size

@@ -35,7 +35,7 @@ const kaleRules = (data) => {
     const power = (binary ? 0 : DECIMAL[suffix] ?? Number(suffix.slice(1))) - fraction.length;
     const units = BigInt(whole + fraction) * 1024n ** BigInt(binary) * 10n ** BigInt(Math.max(power, 0));
     const parts = 10n ** BigInt(Math.max(-power, 0));
-    if (units % parts) return { error: `"${shown}" is not a whole number of bytes` };
+    if (units % parts) return { error: `"${shown}" is not a whole number of bytes; use a smaller unit, like 300Mi` };
     const bytes = units / parts;
     if (bytes < 1n) return { error: "a volume cannot be empty; write its size like 10Gi" };
     if (bytes > MAX_BYTES) return { error: `"${shown}" is more than any volume can hold` };
