@@ -21,7 +21,8 @@ TAG = {"tag": "release-2.0"}
 OWN = {"id": "own", "display_name": "Own", "image": "reg/own:1"}
 OTHER = {**OWN, "id": "other"}
 KIND = {"port": 8080, "prefix": "strip", "ready_path": "/up?", "loopback_command": ["serve"]}
-DATA = {"volumes": [{"mount": "/a"}, {"source": "existing", "name": "team", "mount": "/b"}]}
+TEAM = {"source": "existing", "name": "team", "mount": "/b"}
+DATA = {"volumes": [{"mount": "/a"}, {**TEAM, "access_mode": "ReadWriteMany"}]}
 
 
 def volumes(**settings: Any) -> dict[str, Any]:
