@@ -14,7 +14,7 @@ from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, parse_choice
 from kale_spawner.model.images import VolumePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.model.quantity import MAX_BYTES
@@ -97,14 +97,14 @@ def _unchanged(profile: Profile) -> Choice:
 def _had(offer: Offer) -> Inventory:
     """Every volume that the presets take for there already, as if it were."""
     presets: list[tuple[VolumePreset | None, str]] = [(offer.workspace, DEFAULT_WORKSPACE)]
-    presets += [
-        (each, f"{{slug}}-data-{n}") for n, each in enumerate(offer.data_volumes.volumes, 1)
-    ]
+    for number, each in enumerate(offer.data_volumes.volumes, 1):
+        presets.append((each, DEFAULT_DATA.replace("{n}", str(number))))
     claims = {}
     for preset, default in presets:
         if preset is not None and preset.source == "existing":
             name = expand(preset.name or default, _ANYBODY.user, _ANYBODY.server)
-            claims[name] = Claim(name, MAX_BYTES, "", storage_class=preset.storage_class)
+            modes = (preset.access_mode,) if preset.access_mode else ()
+            claims[name] = Claim(name, MAX_BYTES, "", modes, preset.storage_class)
     return Inventory(claims)
 
 

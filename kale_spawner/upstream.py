@@ -14,7 +14,7 @@ from typing import Any
 from jupyterhub.utils import exponential_backoff, maybe_future
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
-from kubespawner.objects import make_owner_reference
+from kubespawner.objects import make_namespace, make_owner_reference
 from kubespawner.spawner import EventReflector, PodReflector
 
 from kale_spawner.kube.objects import Objects
@@ -64,6 +64,16 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
             float(self.k8s_api_request_timeout),
             float(self.k8s_api_request_retry_timeout),
         )
+
+    async def _ensure_namespace(self) -> None:
+        """kubespawner's, repeated and told as every other call is."""
+        model = make_namespace(
+            self.namespace,
+            labels=self._expand_all(self.user_namespace_labels),
+            annotations=self._expand_all(self.user_namespace_annotations),
+        )
+        manifest = self.api.api_client.sanitize_for_serialization(model)
+        await self._objects().make_namespace(manifest)
 
     def _get_pod_port(self, pod: dict[str, Any]) -> int:
         """kubespawner's, but other containers need not declare ports."""

@@ -62,6 +62,20 @@ class Objects:
             return None
         return frozenset(item["metadata"]["name"] for item in answer.get("items") or ())
 
+    async def make_namespace(self, manifest: Manifest) -> None:
+        """Create the namespace, or find it there. Raises StartFailed where that is not allowed."""
+        try:
+            await self._call(self.api.create_namespace, manifest)
+        except Conflict:
+            return
+        except Denied as exc:
+            name = manifest["metadata"]["name"]
+            raise StartFailed(
+                f'The hub may not create the namespace "{name}" for your servers. '
+                "Ask your administrator.",
+                "namespace",
+            ) from exc
+
     async def try_all(self, claims: Iterable[Manifest], pod: Manifest) -> None:
         """Let the API server accept everything, with strict fields, and create nothing.
 

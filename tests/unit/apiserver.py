@@ -142,7 +142,7 @@ def _ended(request: web.Request, response: web.StreamResponse) -> web.StreamResp
 async def serving() -> AsyncIterator[FakeApi]:
     app = web.Application()
     server = TestServer(app)
-    places = ("/api/v1/namespaces/{namespace}", "/apis/storage.k8s.io/v1")
+    places = ("/api/v1", "/api/v1/namespaces/{namespace}", "/apis/storage.k8s.io/v1")
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await api.handle(request)

@@ -152,3 +152,15 @@ async def test_storage_classes_may_be_kept_from_us(api: FakeApi) -> None:
     assert await api.objects().storage_classes() == {"rok-csi"}
     api.troubles = [refuses(403)]
     assert await api.objects().storage_classes() is None
+
+
+async def test_a_namespace_is_made_once_or_told_why_not(api: FakeApi) -> None:
+    objects = api.objects()
+    api.troubles = [refuses(503), loses]
+    for _ in range(2):
+        await objects.make_namespace({"metadata": {"name": "user-alice"}})
+    assert api.names("namespaces") == {"user-alice"}
+    api.troubles = [refuses(403, "hub cannot create resource namespaces")]
+    with pytest.raises(errors.StartFailed, match=r'"user-alice".*Ask your administrator') as caught:
+        await objects.make_namespace({"metadata": {"name": "user-alice"}})
+    assert "resource" not in str(caught.value)

@@ -26,7 +26,8 @@ KIND = {
     "loopback_command": ["serve"],
     "polls": ["/x"],
 }
-DATA = {"volumes": [{"mount": "/a"}, {"source": "existing", "name": "team", "mount": "/b"}]}
+TEAM = {"source": "existing", "name": "team", "mount": "/b"}
+DATA = {"volumes": [{"mount": "/a"}, {**TEAM, "access_mode": "ReadWriteMany"}]}
 
 
 def volumes(**settings: Any) -> dict[str, Any]:
