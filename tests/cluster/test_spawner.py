@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ CONFIG: dict[str, Any] = {
         ]
     },
 }
+LEVEL = {"pod-security.kubernetes.io/enforce": "restricted"}
 Make = Callable[..., KaleSpawner]
 
 
@@ -73,8 +74,7 @@ async def make(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Make]:
     """Makes spawners for the test's namespace; their servers are stopped after it."""
-    level = {"pod-security.kubernetes.io/enforce": "restricted"}
-    core_v1.patch_namespace(namespace, {"metadata": {"labels": level}})
+    core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     await kube_config.load_kube_config(config_file=cluster.kubeconfig)
     made: list[KaleSpawner] = []
@@ -194,19 +194,43 @@ async def test_the_apps_own_port_is_closed_to_other_pods(
     spawner = make()
     for profile in (f"jupyter{told_by}", f"vscode{told_by}"):
         url = await start(spawner, {"profile": profile})
-        address = url.removeprefix("http://").split(":")[0]
-        code = (
-            "import socket\n"
-            "for port in (8888, 18888):\n"
-            "    try:\n"
-            f"        socket.create_connection(({address!r}, port), 5).close()\n"
-            "        print(port, 'open')\n"
-            "    except OSError as error:\n"
-            "        print(port, type(error).__name__)\n"
-        )
-        said = run(core_v1, namespace, neighbour(f"neighbour-{profile}", code))
-        assert said.split("\n")[:2] == ["8888 ConnectionRefusedError", "18888 open"]
+        assert ports_seen(core_v1, namespace, url, profile) == DOOR
         await spawner.stop()
+
+
+async def test_the_gateway_can_be_a_container_beside_the_app(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make({"KaleGateway": {"mode": "container"}})
+    url = await start(spawner)
+    assert url.endswith(":18888")
+    assert await spawner.poll() is None
+    pod = core_v1.read_namespaced_pod(spawner.pod_name, namespace)
+    assert [each.name for each in pod.spec.containers] == ["notebook", "gateway"]
+    assert pod.spec.init_containers is None
+    assert [each.container_port for each in pod.spec.containers[0].ports] == [18888]
+    assert ports_seen(core_v1, namespace, url, "container") == DOOR
+    await spawner.stop()
+    assert await spawner.poll() == 1
+    assert spawner.pod_name not in pods(core_v1, namespace)
+
+
+DOOR = ["8888 ConnectionRefusedError", "18888 open"]
+
+
+def ports_seen(core: CoreV1Api, namespace: str, url: str, name: str) -> list[str]:
+    """How another pod finds the app's own port and the gateway's."""
+    address = url.removeprefix("http://").split(":")[0]
+    code = (
+        "import socket\n"
+        "for port in (8888, 18888):\n"
+        "    try:\n"
+        f"        socket.create_connection(({address!r}, port), 5).close()\n"
+        "        print(port, 'open')\n"
+        "    except OSError as error:\n"
+        "        print(port, type(error).__name__)\n"
+    )
+    return run(core, namespace, neighbour(f"neighbour-{name}", code)).split("\n")[:2]
 
 
 def neighbour(name: str, code: str) -> dict[str, Any]:
@@ -524,3 +548,43 @@ async def test_deleting_a_server_for_ever_keeps_our_claims(
     await spawner.stop()
     await spawner.delete_forever()
     assert set(claims(core_v1, namespace)) == {"alice--gpu-workspace"}
+
+
+@pytest.fixture
+def of_users(request: pytest.FixtureRequest, core_v1: CoreV1Api, namespace: str) -> Iterator[str]:
+    """A template of users' namespaces; they are deleted after the test."""
+    yield f"{namespace}-{{username}}"
+    if not request.config.getoption("--keep"):
+        for each in core_v1.list_namespace().items:
+            if each.metadata.name.startswith(f"{namespace}-"):
+                core_v1.delete_namespace(each.metadata.name, grace_period_seconds=0)
+
+
+async def test_users_have_namespaces_of_their_own(
+    of_users: str, make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    """`enable_user_namespaces`: pods and claims there, nobody else's reached, a restart reuses."""
+    config = {
+        "KaleSpawner": {
+            "enable_user_namespaces": True,
+            "user_namespace_template": of_users,
+            "user_namespace_labels": LEVEL,
+        }
+    }
+    alice, bob = make(config), make(config, user="bob")
+    await asyncio.gather(start(alice), start(bob))
+    for name, spawner in (("alice", alice), ("bob", bob)):
+        own = f"{namespace}-{name}"
+        assert await spawner.poll() is None
+        assert pods(core_v1, own) == [spawner.pod_name]
+        assert set(claims(core_v1, own)) == {f"{name}-workspace"}
+    assert pods(core_v1, namespace) == []
+    assert claims(core_v1, namespace) == {}
+    wanted = {"workspace": {"source": "existing", "name": "alice-workspace"}}
+    error = await refused(make(config, user="bob", server="two"), wanted)
+    assert error.jupyterhub_message.startswith("workspace.name: you have no volume")
+    [before] = claims(core_v1, alice.namespace).values()
+    await alice.stop()
+    await start(alice)
+    [after] = claims(core_v1, alice.namespace).values()
+    assert after.metadata.uid == before.metadata.uid
