@@ -96,8 +96,7 @@ def _bud(recipe: Recipe) -> list[str | Path]:
         # The machine may sit behind authorities of its own. Mounted, so that no layer keeps them.
         argv.append(f"--volume={HOST_CA}:{HOST_CA}:ro")
     argv += [f"--build-arg=BASE_IMAGE={_BASE}", f"--tag={recipe.reference}"]
-    argv.append(f"--ignorefile={recipe.dockerfile}.dockerignore")
-    return [*argv, "--file", recipe.dockerfile, ROOT]
+    return [*argv, f"--target={recipe.name}", "--file", recipe.dockerfile, ROOT]
 
 
 def _write_archive(layers: Path, reference: str, target: Path) -> int:

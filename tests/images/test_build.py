@@ -24,7 +24,7 @@ def test_a_changed_source_makes_an_image_outdated_and_bytecode_does_not(tmp_path
     folder.mkdir(parents=True)
     (folder / "Dockerfile").write_text("FROM scratch\n")
     monkeypatch.setattr(recipes, "ROOT", tmp_path)
-    recipe = recipes.Recipe("one", ("shared",))
+    recipe = recipes.Recipe("one", "images/one", ("shared",))
     first = recipe.key()
 
     (folder / "__pycache__").mkdir()
