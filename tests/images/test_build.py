@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,51 @@ def test_a_killed_build_leaves_no_process_and_the_next_one_works():
     assert images.outdated() == ["gateway"]
     assert images.build(["gateway"])[0].exists()
     assert images.outdated() == []
+
+
+class Small:
+    """A check-out with one image, in a cache of its own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._root, cache = folder / "root", folder / "cache"
+        (self._root / "small").mkdir(parents=True)
+        self._layers = cache / "images/storage/layers"
+        monkeypatch.setenv("KALE_CACHE", str(cache))
+        monkeypatch.setattr(recipes, "ROOT", self._root)
+        # Not the function of that name in `images`.
+        module = import_module("images.build")
+        monkeypatch.setattr(module, "ROOT", self._root)
+        monkeypatch.setattr(module, "RECIPES", {"small": recipes.Recipe("small", "small", ())})
+        monkeypatch.setattr(module, "_make_base", lambda storage: None)
+
+    def build(self, *copied: str) -> set[str]:
+        """Build it, with a part that copies those files; return the IDs of all images there are."""
+        steps = "".join(f"COPY small/{name} /\n" for name in copied)
+        (self._root / "small/Dockerfile").write_text(
+            f"FROM scratch AS part\n{steps}FROM scratch AS small\nCOPY --from=part /one /copy\n"
+        )
+        for name in copied:
+            (self._root / "small" / name).write_text(name)
+        images.build()
+        return {path.name for path in self.stored()}
+
+    def stored(self) -> list[Path]:
+        return list(self._layers.glob("*-images/" + "?" * 64))
+
+
+def test_what_nobody_used_for_a_month_is_removed_and_what_is_in_use_stays(tmp_path, monkeypatch):
+    of_a_killed_build = tmp_path / "cache/images/partial/layers"
+    of_a_killed_build.mkdir(parents=True)
+    small = Small(tmp_path, monkeypatch)
+    first = small.build("one", "two")
+    assert len(first) == 3
+    assert not of_a_killed_build.exists()
+    assert small.build("one", "three") > first, "another check-out may need them"
+    for path in small.stored():
+        os.utime(path, (0, time.time() - 31 * 86400))
+    left = small.build("one")
+    # The end of the part, whose descendants are gone, and the image itself: nothing was made anew.
+    assert len(left) == 2 and left < first
 
 
 @pytest.mark.parametrize("name", NAMES)
