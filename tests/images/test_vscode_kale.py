@@ -69,6 +69,13 @@ def test_python_has_kale(server):
     assert shown.strip() == "2.3.0"
 
 
+def test_native_parts_find_their_libraries(server):
+    found = "find /opt/code-server -name '*.node' -exec ldd {} +"
+    assert "not found" not in server.run("bash", "-c", found)
+    # Kerberos opens this one by its name.
+    assert "libgssapi_krb5.so.2" in server.run("/sbin/ldconfig", "-p")
+
+
 def test_extensions_and_settings_last_and_sigterm_is_obeyed(server, image, start, home):
     _extension(home / "small.vsix")
     server.run("code-server", "--install-extension", "/home/jovyan/small.vsix")
