@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,8 +95,13 @@ def test_what_a_user_installs_goes_to_the_home(server):
     assert answer.strip() == "True"
 
 
-def test_stops_at_once_and_listens_everywhere_by_default(image, start, volume):
+def test_listens_everywhere_by_default_and_stops_at_once_with_a_kernel(image, start, volume):
     container = start(image("jupyter-kale"), volume())
     container.wait("/api")
     assert container.listens_on() == {"0.0.0.0"}
+    xsrf = {"Cookie": "_xsrf=same", "X-XSRFToken": "same"}
+    assert container.ask("POST", "/api/kernels", xsrf).status == 201
+    deadline = time.monotonic() + 30
+    while "ipykernel_launcher" not in container.run("ps", "-eo", "args"):
+        assert time.monotonic() < deadline
     assert container.stop() < 5
