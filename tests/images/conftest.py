@@ -30,12 +30,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass
 class Unpacked:
-    """An image as files: its root and the environment, entry point and user of its config."""
+    """An image as files: its root, its config's user, environment and so on; its layers' sizes."""
 
     root: Path
     config: dict[str, Any]
-    layers: list[str]
-    size: int
+    layers: dict[str, int]
 
 
 def _unpack(archive: Path, root: Path) -> Unpacked:
@@ -65,8 +64,7 @@ def _unpack(archive: Path, root: Path) -> Unpacked:
     return Unpacked(
         root,
         config["config"],
-        [layer["digest"] for layer in manifest["layers"]],
-        sum(layer["size"] for layer in manifest["layers"]),
+        {layer["digest"]: layer["size"] for layer in manifest["layers"]},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,18 @@ def test_the_trusted_authorities_are_debians(name, image):
     bundle = image(name).root / "etc/ssl/certs/ca-certificates.crt"
     assert len(certificates(bundle)) > 100
     assert certificates(bundle) == certificates(*debians)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_weighs_what_the_readme_says(name, image):
+    readme = (recipes.ROOT / "README.md").read_text()
+    said = re.search(rf"^\| `{name}` \| (\d+) MB", readme, re.MULTILINE)
+    assert said and sum(image(name).layers.values()) / 1e6 == pytest.approx(int(said[1]), rel=0.1)
+
+
+def test_a_node_with_vscode_kale_has_nearly_all_of_jupyter_kale(image):
+    jupyter, vscode = image("jupyter-kale").layers, image("vscode-kale").layers
+    assert sum(jupyter[layer] for layer in jupyter.keys() - vscode.keys()) < 100_000
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -89,10 +89,3 @@ def test_extensions_and_settings_last_and_sigterm_is_obeyed(server, image, start
     listed = again.run("code-server", "--list-extensions", "--show-versions")
     assert "kale-test.small@1.2.3" in listed.split()
     assert settings.read_text() == '{"editor.fontSize": 20}'
-
-
-def test_shares_the_layers_of_jupyter_kale(image):
-    """A node that has one of the two images has most of the other."""
-    jupyter, vscode = image("jupyter-kale"), image("vscode-kale")
-    shared = [a for a, b in zip(jupyter.layers, vscode.layers, strict=False) if a == b]
-    assert len(shared) >= 3
