@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import tarfile
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _BASE = (
     + hashlib.sha256("\0".join(BASE_COMMAND).encode()).hexdigest()[:12]
 )
 _STEP = re.compile(r"(?:\[(\d+)/(\d+)\] )?STEP (\d+)/(\d+)")
+_IMAGE = re.compile(r"^(?:--> |sha256:)?([0-9a-f]{11,64})$", re.MULTILINE)
+"""A line of a log that is the ID of an image that was made or used, or how it begins."""
 
 
 def build(names: Iterable[str] = ()) -> list[Path]:
@@ -44,18 +47,19 @@ def build(names: Iterable[str] = ()) -> list[Path]:
             _make_base(storage)
             for recipe in outdated:
                 _make(storage, recipe)
+            # Of each image, its last build: what is not outdated is used too.
+            logs = (log.read_text() for log in _logs().glob("*.log"))
+            used = {image for text in logs for image in _IMAGE.findall(text)}
+            storage.prune(_fresh_log("prune"), used)
     return [archive(recipe) for recipe in wanted]
 
 
 def _make_base(storage: Storage) -> None:
     log = _fresh_log("base")
-    if _BASE in storage.buildah(log, "images", "--format={{.Name}}:{{.Tag}}").split():
+    if storage.buildah(log, "images", "--quiet", "--no-trunc", f"--filter=reference={_BASE}"):
         return
-    with (
-        step("image base: Debian 12, minimal"),
-        tempfile.TemporaryDirectory(dir=cache_dir()) as name,
-    ):
-        tree = Path(name) / "base.tar"
+    with step("image base: Debian 12, minimal"), _scratch() as scratch:
+        tree = scratch / "base.tar"
         storage.run(log, *BASE_COMMAND, tree)
         container = storage.buildah(log, "from", "scratch").split()[-1]
         storage.buildah(log, "add", "--quiet", container, tree, "/")
@@ -77,12 +81,12 @@ def _make(storage: Storage, recipe: Recipe) -> None:
                 shown.progress(furthest, 100 * stages)
 
         storage.buildah(log, *_bud(recipe), watch=watch)
-        with tempfile.TemporaryDirectory(dir=cache_dir()) as name:
-            layers = Path(name) / "layers"
+        with _scratch() as scratch:
+            layers = scratch / "layers"
             storage.buildah(
                 log, "push", "-D", "--quiet", "--format=oci", recipe.reference, f"dir:{layers}"
             )
-            partial = Path(name) / "archive.tar"
+            partial = scratch / "archive.tar"
             unpacked = _write_archive(layers, recipe.reference, partial)
             stamp(recipe).unlink(missing_ok=True)
             partial.replace(archive(recipe))
@@ -96,8 +100,7 @@ def _bud(recipe: Recipe) -> list[str | Path]:
         # The machine may sit behind authorities of its own. Mounted, so that no layer keeps them.
         argv.append(f"--volume={HOST_CA}:{HOST_CA}:ro")
     argv += [f"--build-arg=BASE_IMAGE={_BASE}", f"--tag={recipe.reference}"]
-    argv.append(f"--ignorefile={recipe.dockerfile}.dockerignore")
-    return [*argv, "--file", recipe.dockerfile, ROOT]
+    return [*argv, f"--target={recipe.name}", "--file", recipe.dockerfile, ROOT]
 
 
 def _write_archive(layers: Path, reference: str, target: Path) -> int:
@@ -135,9 +138,24 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, BytesIO(content))
 
 
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty folder, for as long as it is needed; one that a killed build left goes first."""
+    folder = cache_dir() / "partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _logs() -> Path:
+    return cache_dir() / "logs"
+
+
 def _fresh_log(name: str) -> Path:
-    folder = cache_dir() / "logs"
-    folder.mkdir(exist_ok=True)
-    log = folder / f"{name}.log"
+    _logs().mkdir(exist_ok=True)
+    log = _logs() / f"{name}.log"
     log.unlink(missing_ok=True)
     return log

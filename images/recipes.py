@@ -36,14 +36,18 @@ BASE_COMMAND = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """An image: its name, and what its Dockerfile copies (files or folders below ROOT)."""
+    """An image: the target `name` of the Dockerfile in `folder`, and what it copies from elsewhere.
+
+    `sources` are files or folders below ROOT.
+    """
 
     name: str
+    folder: str
     sources: tuple[str, ...]
 
     @property
     def dockerfile(self) -> Path:
-        return ROOT / "images" / self.name / "Dockerfile"
+        return ROOT / self.folder / "Dockerfile"
 
     @property
     def reference(self) -> str:
@@ -59,7 +63,7 @@ class Recipe:
         return digest.hexdigest()
 
     def _files(self) -> Iterator[Path]:
-        for source in (f"images/{self.name}", *self.sources):
+        for source in (self.folder, *self.sources):
             path = ROOT / source
             if path.is_file():
                 yield path
@@ -71,10 +75,11 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("jupyter-kale", ("images/kale",)),
-        Recipe("vscode-kale", ("images/kale",)),
+        Recipe("jupyter-kale", "images/kale", ("images/jupyter-kale",)),
+        Recipe("vscode-kale", "images/kale", ("images/vscode-kale",)),
         Recipe(
             "gateway",
+            "images/gateway",
             ("kale_spawner/__init__.py", "kale_spawner/wire.py", "kale_spawner/gateway"),
         ),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from setup.locks import locked
+from setup.pruning import to_prune
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -65,6 +66,19 @@ class Storage:
         self, log: Path, *argv: str | Path, watch: Callable[[str], None] = lambda line: None
     ) -> str:
         return self.run(log, *self.command(), *argv, watch=watch)
+
+    def prune(self, log: Path, used: Iterable[str]) -> None:
+        """Remove the images, those of single steps too, that nobody has used for long.
+
+        `used` are IDs, or how they begin.
+        """
+        there = set((self._folder / "layers" / f"{self._driver}-images").glob("?" * 64))
+        old = to_prune(there, (image for image in there if image.name.startswith(tuple(used))))
+        if old:
+            # With an image go its ancestors that no other needs, unless they have a name.
+            for image in there.difference(old):
+                self.buildah(log, "tag", image.name, f"localhost/kept:{image.name}")
+            self.buildah(log, "rmi", "--force", *(image.name for image in old))
 
     def command(self) -> list[str]:
         return [

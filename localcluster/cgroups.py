@@ -16,6 +16,7 @@ from pathlib import Path
 _TOP = Path("/sys/fs/cgroup")
 _CONTROLLERS_2 = ("cpu", "cpuset", "io", "memory", "pids")
 _NEEDED_1 = ("cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio")
+_PATIENCE = 10.0
 
 
 def create(tag: str) -> None:
@@ -45,10 +46,10 @@ def left(tag: str) -> list[Path]:
     return [root / tag for root in _roots() if (root / tag).exists()]
 
 
-def remove_here(tag: str, patience: float = 10.0) -> None:
+def remove_here(tag: str) -> None:
     """As `remove`, by a process that is in a mount namespace of its own already."""
     _ensure_mounted()
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + _PATIENCE
     while groups := left(tag):
         for group in groups:
             below = sorted(group.rglob("*/"), key=lambda path: len(path.parts), reverse=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from localcluster.errors import BuildFailed, MachineUnfit
 from localcluster.folders import cache
 from setup.locks import locked
+from setup.pruning import to_prune
 from setup.steps import step
 
 _MODULE = Path(__file__).resolve().parent
@@ -102,12 +103,15 @@ def built(programs: Iterable[Program] = ALL) -> bool:
 
 
 def build(programs: Iterable[Program] = ALL) -> None:
-    """Build what is missing; return at once where nothing is."""
+    """Build what is missing, and remove what nobody has used for long."""
     with locked(cache() / "go/.lock"):
         if missing := _missing(programs):
             _build(missing)
         if not snapshot_api().exists():
             _copy_snapshot_api()
+        used = {program.path.parent for program in ALL}
+        for old in to_prune((cache() / "go").glob("*/"), filter(Path.exists, used)):
+            shutil.rmtree(old)
 
 
 def _missing(programs: Iterable[Program]) -> list[Program]:

@@ -1,7 +1,8 @@
 """Containers of our images, run by runc as a restricted pod runs them: no cluster needed.
 
 uid 1000, groups 0 and 100, no capabilities, no new privileges, the calls that container engines
-deny refused, a network of its own, and a home that is an empty volume of group 100.
+deny refused, a network of its own, a root that is read only with a /tmp, and a home that is an
+empty volume of group 100.
 """
 
 from __future__ import annotations
@@ -38,12 +39,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass
 class Unpacked:
-    """An image as files: its root and the environment, entry point and user of its config."""
+    """An image as files: its root, its config's user, environment and so on; its layers' sizes."""
 
     root: Path
     config: dict[str, Any]
-    layers: list[str]
-    size: int
+    layers: dict[str, int]
 
 
 def _unpack(archive: Path, root: Path) -> Unpacked:
@@ -73,8 +73,7 @@ def _unpack(archive: Path, root: Path) -> Unpacked:
     return Unpacked(
         root,
         config["config"],
-        [layer["digest"] for layer in manifest["layers"]],
-        sum(layer["size"] for layer in manifest["layers"]),
+        {layer["digest"]: layer["size"] for layer in manifest["layers"]},
     )
 
 
@@ -118,18 +117,16 @@ class Container:
         state = subprocess.run([*self._runc, "state", self._id], capture_output=True, text=True)
         return int(json.loads(state.stdout)["pid"]) if state.returncode == 0 else 0
 
-    def get(
-        self,
-        path: str,
-        headers: dict[str, str] | None = None,
-        port: int = 8888,
-        method: str = "GET",
-    ) -> Any:
-        """Ask over the container's own loopback. The answer has `.status` and `.text`."""
+    def get(self, path: str, headers: dict[str, str] | None = None, port: int = 8888) -> Any:
+        """GET over the container's own loopback. The answer has `.status` and `.text`."""
+        return self.ask("GET", path, headers or {}, port)
+
+    def ask(self, verb: str, path: str, headers: dict[str, str], port: int = 8888) -> Any:
+        """As `get`, with any verb."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         with _network_of(self.pid):
             connection.connect()
-        connection.request(method, path, headers=headers or {})
+        connection.request(verb, path, headers=headers)
         answer: Any = connection.getresponse()
         answer.text = answer.read().decode(errors="replace")
         connection.close()
@@ -283,7 +280,7 @@ _DENIED = [
 
 
 def _spec(image: Unpacked, home: Path | None, env: dict[str, str]) -> dict[str, Any]:
-    """A restricted pod's container; without a home, of a read-only root with /tmp."""
+    """A restricted pod's container, with no place to write to but its home, if any, and /tmp."""
     user, _, group = image.config["User"].partition(":")
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -295,12 +292,11 @@ def _spec(image: Unpacked, home: Path | None, env: dict[str, str]) -> dict[str, 
             "options": ["newinstance", "ptmxmode=0666", "mode=0620"],
         },
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["mode=1777"]},
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmp", "options": ["mode=1777"]},
     ]
     if home:
         bind = {"type": "bind", "source": str(home), "options": ["rbind", "rw"]}
         mounts.append({"destination": "/home/jovyan", **bind})
-    else:
-        mounts.append({"destination": "/tmp", "type": "tmpfs", "options": ["mode=1777"]})
     variables = dict(line.split("=", 1) for line in image.config["Env"]) | env
     return {
         "ociVersion": "1.0.2",
@@ -312,7 +308,7 @@ def _spec(image: Unpacked, home: Path | None, env: dict[str, str]) -> dict[str, 
             "capabilities": {kind: [] for kind in _CAPABILITIES},
             "noNewPrivileges": True,
         },
-        "root": {"path": str(image.root), "readonly": home is None},
+        "root": {"path": str(image.root), "readonly": True},
         "mounts": mounts,
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_busy_kernel_is_activity_and_being_asked_is_not(server):
     assert server.last_activity("jupyter", PREFIX)
     assert server.stays_unused("jupyter", PREFIX)
     proof = {"Cookie": "_xsrf=x", "X-XSRFToken": "x"}
-    made = server.get(f"{PREFIX}api/kernels", proof, method="POST")
+    made = server.ask("POST", f"{PREFIX}api/kernels", proof)
     kernel = f"{PREFIX}api/kernels/{json.loads(made.text)['id']}"
     with server.open_socket(f"{kernel}/channels") as channels:
         channels.send(json.dumps(_execute("while True: pass")))
@@ -100,7 +101,7 @@ def test_a_busy_kernel_is_activity_and_being_asked_is_not(server):
     assert server.last_activity("jupyter", PREFIX) > began
     assert not server.stays_unused("jupyter", PREFIX)
 
-    assert server.get(kernel, proof, method="DELETE").status == 204
+    assert server.ask("DELETE", kernel, proof).status == 204
     assert server.stays_unused("jupyter", PREFIX)
 
 
@@ -127,8 +128,13 @@ def test_what_a_user_installs_goes_to_the_home(server):
     assert answer.strip() == "True"
 
 
-def test_stops_at_once_and_listens_everywhere_by_default(image, start, volume):
+def test_listens_everywhere_by_default_and_stops_at_once_with_a_kernel(image, start, volume):
     container = start(image("jupyter-kale"), volume())
     container.wait("/api")
     assert container.listens_on() == {"0.0.0.0"}
+    xsrf = {"Cookie": "_xsrf=same", "X-XSRFToken": "same"}
+    assert container.ask("POST", "/api/kernels", xsrf).status == 201
+    deadline = time.monotonic() + 30
+    while "ipykernel_launcher" not in container.run("ps", "-eo", "args"):
+        assert time.monotonic() < deadline
     assert container.stop() < 5
