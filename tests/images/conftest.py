@@ -117,16 +117,18 @@ class Container:
         state = subprocess.run([*self._runc, "state", self._id], capture_output=True, text=True)
         return int(json.loads(state.stdout)["pid"]) if state.returncode == 0 else 0
 
-    def get(self, path: str, headers: dict[str, str] | None = None, port: int = 8888) -> Any:
-        """GET over the container's own loopback. The answer has `.status` and `.text`."""
-        return self.ask("GET", path, headers or {}, port)
-
-    def ask(self, verb: str, path: str, headers: dict[str, str], port: int = 8888) -> Any:
-        """As `get`, with any verb."""
+    def get(
+        self,
+        path: str,
+        headers: dict[str, str] | None = None,
+        port: int = 8888,
+        method: str = "GET",
+    ) -> Any:
+        """Ask over the container's own loopback. The answer has `.status` and `.text`."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         with _network_of(self.pid):
             connection.connect()
-        connection.request(verb, path, headers=headers)
+        connection.request(method, path, headers=headers or {})
         answer: Any = connection.getresponse()
         answer.text = answer.read().decode(errors="replace")
         connection.close()

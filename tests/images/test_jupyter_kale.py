@@ -92,7 +92,7 @@ def test_a_busy_kernel_is_activity_and_being_asked_is_not(server):
     assert server.last_activity("jupyter", PREFIX)
     assert server.stays_unused("jupyter", PREFIX)
     proof = {"Cookie": "_xsrf=x", "X-XSRFToken": "x"}
-    made = server.ask("POST", f"{PREFIX}api/kernels", proof)
+    made = server.get(f"{PREFIX}api/kernels", proof, method="POST")
     kernel = f"{PREFIX}api/kernels/{json.loads(made.text)['id']}"
     with server.open_socket(f"{kernel}/channels") as channels:
         channels.send(json.dumps(_execute("while True: pass")))
@@ -101,7 +101,7 @@ def test_a_busy_kernel_is_activity_and_being_asked_is_not(server):
     assert server.last_activity("jupyter", PREFIX) > began
     assert not server.stays_unused("jupyter", PREFIX)
 
-    assert server.ask("DELETE", kernel, proof).status == 204
+    assert server.get(kernel, proof, method="DELETE").status == 204
     assert server.stays_unused("jupyter", PREFIX)
 
 
@@ -133,7 +133,7 @@ def test_listens_everywhere_by_default_and_stops_at_once_with_a_kernel(image, st
     container.wait("/api")
     assert container.listens_on() == {"0.0.0.0"}
     xsrf = {"Cookie": "_xsrf=same", "X-XSRFToken": "same"}
-    assert container.ask("POST", "/api/kernels", xsrf).status == 201
+    assert container.get("/api/kernels", xsrf, method="POST").status == 201
     deadline = time.monotonic() + 30
     while "ipykernel_launcher" not in container.run("ps", "-eo", "args"):
         assert time.monotonic() < deadline
