@@ -3,8 +3,7 @@
     c.JupyterHub.spawner_class = "kale"
 
 `KaleSpawner` is imported when it is asked for: the gateway imports this package where there
-is no JupyterHub. It is not kept here either: each time a hub asks, it is bound to check the
-settings.
+is no JupyterHub.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ __all__ = ["KaleSpawner", "__version__", "setup"]
 
 def __getattr__(name: str) -> Any:
     if name == "KaleSpawner":
-        from kale_spawner.hubstart import check_when_hub_starts
         from kale_spawner.spawner import KaleSpawner
 
-        check_when_hub_starts()
         return KaleSpawner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
