@@ -15,8 +15,8 @@ from traitlets import Float
 from kale_spawner.errors import ChoiceInvalid, KaleError
 from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
-from kale_spawner.kube.start import Start, Watches
-from kale_spawner.kube.watch import Waiter
+from kale_spawner.kube.start import Start
+from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan

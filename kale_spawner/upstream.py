@@ -18,8 +18,7 @@ from kubespawner.objects import make_namespace, make_owner_reference
 from kubespawner.spawner import EventReflector, PodReflector
 
 from kale_spawner.kube.objects import Objects
-from kale_spawner.kube.start import Watches
-from kale_spawner.kube.watch import WakingClaims, WakingEvents, WakingPods
+from kale_spawner.kube.watch import WakingClaims, WakingEvents, WakingPods, Watches
 from kale_spawner.wire import COMPONENT_LABEL, STORAGE_COMPONENT
 
 _MISSING = object()

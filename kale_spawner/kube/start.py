@@ -16,7 +16,7 @@ from typing import Any
 from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFailed
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
-from kale_spawner.kube.watch import Waiter, WakingReflector
+from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import mounted_claims
 from kale_spawner.model.failures import Scene, count, failure, no_class, refusal, trouble
 from kale_spawner.model.failures import unschedulable as _unschedulable
@@ -26,16 +26,6 @@ from kale_spawner.model.progress import Step, steps
 _log = logging.getLogger(__name__)
 _LOOK_AGAIN = 10.0
 _GONE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Watches:
-    """The shared watches; events are None where the administrator turned them off."""
-
-    pods: WakingReflector
-    claims: WakingReflector
-    pod_events: WakingReflector | None = None
-    claim_events: WakingReflector | None = None
 
 
 @dataclass
@@ -158,14 +148,7 @@ class Start:
 
     def waiter(self) -> Waiter:
         """Wakes when anything of this start changes."""
-        watches = self.watches
-        pod, claims = self.key(self.name), [self.key(name) for name in self.mounted]
-        subjects = [(watches.pods, pod), *((watches.claims, claim) for claim in claims)]
-        if watches.pod_events is not None:
-            subjects.append((watches.pod_events, pod))
-        if watches.claim_events is not None:
-            subjects += [(watches.claim_events, claim) for claim in claims]
-        return Waiter(subjects)
+        return self.watches.waiter(self.key(self.name), map(self.key, self.mounted))
 
     def scene(self) -> Scene:
         """What the cluster shows of this start now."""
@@ -271,13 +254,7 @@ class Start:
             self._unschedulable_since = time.monotonic()
 
     def _all_events(self) -> list[Manifest]:
-        watches, events = self.watches, []
-        if watches.pod_events is not None:
-            events += watches.pod_events.about(self.key(self.name))
-        if watches.claim_events is not None:
-            for name in self.mounted:
-                events += watches.claim_events.about(self.key(name))
-        return events
+        return self.watches.events(self.key(self.name), map(self.key, self.mounted))
 
     def _unmade(self) -> frozenset[str]:
         """Claims of which it is not known yet whether this start makes or finds them."""

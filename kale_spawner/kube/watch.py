@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kubespawner.reflector import ResourceReflector
@@ -152,3 +153,30 @@ class Waiter:
         except TimeoutError:
             return
         self._event.clear()
+
+
+@dataclass(frozen=True)
+class Watches:
+    """The shared watches; events are None where the administrator turned them off.
+
+    pod, claims: the keys of one start's.
+    """
+
+    pods: WakingReflector
+    claims: WakingReflector
+    pod_events: WakingReflector | None = None
+    claim_events: WakingReflector | None = None
+
+    def waiter(self, pod: str, claims: Iterable[str]) -> Waiter:
+        """Wakes when one of these, or what is said about it, changes."""
+        subjects = [(self.pods, pod), (self.pod_events, pod)]
+        for claim in claims:
+            subjects += [(self.claims, claim), (self.claim_events, claim)]
+        return Waiter((watch, key) for watch, key in subjects if watch is not None)
+
+    def events(self, pod: str, claims: Iterable[str]) -> list[Object]:
+        """All that is said about these."""
+        found = [] if self.pod_events is None else self.pod_events.about(pod)
+        for claim in claims:
+            found += [] if self.claim_events is None else self.claim_events.about(claim)
+        return found
