@@ -41,6 +41,6 @@ bootstrap:
 	  test "$$(id -u)" = 0 || { echo "Python 3.11 with venv is needed: install python3-venv, or run this as root"; exit 1; }; \
 	  command -v apt-get >/dev/null || { echo "Python 3.11 or newer with venv is needed: install it first"; exit 1; }; \
 	  echo "  installing python3"; \
-	  apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends python3 python3-venv ca-certificates >/dev/null; }
+	  apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3 python3-venv ca-certificates >/dev/null; }
 
 .PHONY: help demo demo-down test check setup images pins bootstrap

@@ -34,11 +34,14 @@ OWN_CLUSTER_NEEDS = {
 def check() -> hub.Hub | None:
     """The hub, where it runs; else raise RefusedError for what stands in the way of one.
 
-    Before anything is done, so with the standard library alone.
+    Before anything is done, so with the standard library alone. A hub whose cluster was killed
+    starts no server: it is ended, to be started again with its password and users.
     """
-    running = hub.find(NAME)
-    if running and hub.alive(running):
-        return running
+    found = hub.find(NAME)
+    if found and hub.alive(found):
+        if not found.owns_cluster or localcluster.status(NAME).running:
+            return found
+        hub.end(found)
     hub.end_proxy(NAME)
     need_port(PORT, also=PORTS_ABOVE)
     if GIVEN_CLUSTER:

@@ -83,7 +83,16 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
 
 
 def stop(hub: Hub) -> None:
-    """End the hub and its proxy; idempotent."""
+    """End the hub and its proxy, and forget them; idempotent."""
+    end(hub)
+    home = folder(hub.name)
+    shutil.rmtree(home, ignore_errors=True)
+    with suppress(OSError):
+        home.parent.rmdir()
+
+
+def end(hub: Hub) -> None:
+    """End the hub and its proxy; its folder stays, so that the next one is as it was."""
     if alive(hub):
         os.killpg(hub.pid, signal.SIGTERM)
         limit = time.monotonic() + STOP_LIMIT
@@ -92,10 +101,6 @@ def stop(hub: Hub) -> None:
         if alive(hub):
             os.killpg(hub.pid, signal.SIGKILL)
     end_proxy(hub.name)
-    home = folder(hub.name)
-    shutil.rmtree(home, ignore_errors=True)
-    with suppress(OSError):
-        home.parent.rmdir()
 
 
 def end_proxy(name: str) -> None:

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 _TOP = Path("/sys/fs/cgroup")
-_CONTROLLERS_2 = ("cpu", "cpuset", "io", "memory", "pids")
+_CONTROLLERS_2 = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
+"""A kubelet ends at once where its group lacks one of these (but io) that the whole machine has."""
 _NEEDED_1 = ("cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio")
 _PATIENCE = 10.0
 
