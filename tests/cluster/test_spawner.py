@@ -114,9 +114,10 @@ async def refused(spawner: KaleSpawner, options: dict[str, Any] | None = None) -
 
 
 async def pod_made(spawner: KaleSpawner) -> None:
-    """Return once the pod of a start under way was created."""
+    """Return once the pod of a start under way was created, and its watch has seen it."""
     for _ in range(2000):
-        if spawner._starting is not None and spawner._starting.uid:
+        start = spawner._starting
+        if start and start.uid and start.key(start.name) in start.watches.pods.resources:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("no pod was made")
