@@ -253,6 +253,16 @@ class KaleGateway(LoggingConfigurable):
         help="Its resources, as in a pod.",
     ).tag(config=True)
 
+    @validate("resources")
+    def _are_resources(self, proposal: Proposal) -> dict[str, Any]:
+        for part, amounts in proposal.value.items():
+            if part not in ("requests", "limits") or not isinstance(amounts, dict):
+                raise TraitError(
+                    f"KaleGateway.resources: {part!r}: write it as a pod's resources, like "
+                    '{"requests": {"memory": "64Mi"}, "limits": {"memory": "256Mi"}}'
+                )
+        return dict(proposal.value)
+
     kinds = Dict(
         help="""
         Further kinds of servers, by name: port, prefix ("keep" or "strip"), prefix_header,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 from jupyterhub import spawner as hub_spawner
@@ -42,6 +42,9 @@ class KaleSpawner(PageSpawner):
         says that it is adding one.
         """,
     ).tag(config=True)
+
+    _cleaning: ClassVar[dict[str, asyncio.Task[None]]] = {}
+    """What is being cleaned up after, by the pod's key; a server's next start waits for it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._last_choice: dict[str, Any] | None = None
@@ -120,6 +123,8 @@ class KaleSpawner(PageSpawner):
     async def _prepare(self) -> Start:
         """Watches, plan and manifests; nothing is made yet."""
         watches = await self._watch()
+        if former := self._cleaning.get(f"{self.namespace}/{self.pod_name}"):
+            await asyncio.wait([former])  # what it takes away is not to be planned with
         plan = Plan()
         offers, profile, choice = self._offered, self._profile, self._choice
         if offers is not None and profile is not None and choice is not None:
@@ -154,12 +159,26 @@ class KaleSpawner(PageSpawner):
             await self._after_creation()
             pod = await start.wait()
         except BaseException as exc:
-            await _finish(start.clean())
+            cleaning = self._clean(start)
+            # Of a start that it cancels, the hub waits for the end for one second only.
+            if not isinstance(exc, asyncio.CancelledError):
+                await _finish(cleaning)
             if isinstance(exc, KaleError):
                 self.log.warning("%s: %s", self._log_name, exc)
             raise
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
+
+    def _clean(self, start: Start) -> asyncio.Task[None]:
+        key, task = start.key(start.name), asyncio.ensure_future(start.clean())
+        self._cleaning[key] = task
+
+        def forget(_: object) -> None:
+            if self._cleaning.get(key) is task:
+                del self._cleaning[key]
+
+        task.add_done_callback(forget)
+        return task
 
     async def _ask_gateway(self, pod: dict[str, Any]) -> None:
         prefix = self.server.base_url if self.server else "/"

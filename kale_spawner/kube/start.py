@@ -20,12 +20,13 @@ from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import mounted_claims
 from kale_spawner.model.failures import Scene, count, failure, no_class, refusal, trouble
 from kale_spawner.model.failures import unschedulable as _unschedulable
-from kale_spawner.model.inventory import owned_by
+from kale_spawner.model.inventory import claims_in_use, owned_by
 from kale_spawner.model.progress import Step, steps
 
 _log = logging.getLogger(__name__)
 _LOOK_AGAIN = 10.0
 _GONE_SECONDS = 30.0
+_CLAIMS_GONE_SECONDS = 10.0
 
 
 @dataclass
@@ -107,7 +108,8 @@ class Start:
 
     async def clean(self) -> None:
         """Undo a failed start: the pod goes; of the claims that it made those that no
-        container mounted. When in doubt a claim stays, as after a pod whose end nobody saw."""
+        container mounted and no other server asks for. When in doubt a claim stays, as after a
+        pod whose end nobody saw."""
         if self._making is not None:
             await asyncio.wait([self._making])
         try:
@@ -117,17 +119,20 @@ class Start:
             if not await self.remove_pod():
                 _log.warning("%s did not end; its claims stay", self.key(self.name))
                 return
-            mine = start_of(self.pod)
+            mine, kept = start_of(self.pod), self._ever_mounted | self._used_elsewhere()
+            gone = []
             for claim in await self.objects.claims_of(*self.user_label):
                 metadata = claim["metadata"]
                 if (
                     mine
                     and start_of(claim) == mine
                     and owned_by(metadata, self.user)
-                    and metadata["name"] not in self._ever_mounted
+                    and metadata["name"] not in kept
                 ):
                     _log.info("removing %s, which was never used", self.key(metadata["name"]))
                     await self.objects.delete_claim(claim)
+                    gone.append(self.key(metadata["name"]))
+            await self._until_gone(gone)
         except KaleError as exc:
             _log.warning("cleaning up %s: %s", self.key(self.name), exc)
 
@@ -210,6 +215,20 @@ class Start:
             self._note_mounts(pod)
             self._note_waiting(pod)
         return dict(pod)
+
+    async def _until_gone(self, claims: list[str]) -> None:
+        """Or at the latest after some time: the names are free for the next start."""
+        deadline = time.monotonic() + _CLAIMS_GONE_SECONDS
+        with self.waiter() as waiter:
+            while not self.watches.claims.resources.keys().isdisjoint(claims):
+                if time.monotonic() > deadline:
+                    return
+                await waiter.wait(0.5)
+
+    def _used_elsewhere(self) -> set[str]:
+        pods = self.watches.pods.resources.values()
+        others = (pod for pod in pods if pod["metadata"]["name"] != self.name)
+        return set(claims_in_use(others, self.user))
 
     async def _is_there(self) -> bool:
         pod = await self.objects.pod(self.name)

@@ -221,7 +221,9 @@ class _Planner:
             reason = rules.name_error(name, _role(field), self.owner, self.limits)
             self.error(f"{field}.name", reason)
         if name in self.names:
-            self.error(f"{field}.name", f'"{name}" is there twice; one mount is enough')
+            self.error(
+                f"{field}.name", f'"{name}" is there twice; take another volume, or another name'
+            )
         self.names.add(name)
         if claim is not None:
             self._existing(field, volume, claim, sized)

@@ -131,7 +131,9 @@ def render_form(view: FormView) -> str:
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
-        line=summary_line(workspace, volumes, {claim.name: claim for claim in view.claims}),
+        line=summary_line(
+            workspace, volumes, {claim.name: claim for claim in view.claims}, page.hidden
+        ),
         data=_script_data(view, presets),
         style=Markup(_static("form.css")),
         script=Markup(_static("rules.js") + _static("form.js")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,24 +62,38 @@ def quantity_words(text: str) -> str:
 
 
 def summary_line(
-    workspace: Mapping[str, Any], volumes: Sequence[Any], claims: Mapping[str, Claim]
+    workspace: Mapping[str, Any],
+    volumes: Sequence[Any],
+    claims: Mapping[str, Claim],
+    hidden: Collection[str] = (),
 ) -> str:
-    """ "Workspace 10 GiB, new · 2 data volumes": the folded editor in one line."""
+    """ "Workspace 10 GiB, new · 2 data volumes": the folded editor in one line, without what
+    the administrator hid ("workspace", "data_volumes")."""
+    count = len(volumes)
+    parts = {
+        "workspace": _workspace_words(workspace, claims),
+        "data_volumes": {0: "no data volumes", 1: "1 data volume"}.get(
+            count, f"{count} data volumes"
+        ),
+    }
+    shown = [words for part, words in parts.items() if part not in hidden]
+    return " · ".join(
+        word[:1].upper() + word[1:] if n == 0 else word for n, word in enumerate(shown)
+    )
+
+
+def _workspace_words(workspace: Mapping[str, Any], claims: Mapping[str, Claim]) -> str:
     source = workspace.get("source")
     name = str(workspace.get("name", ""))
     claim = claims.get(name)
     if source == "none":
-        first = "No workspace: files are lost when the server stops"
-    elif source == "existing" and claim is not None:
+        return "No workspace: files are lost when the server stops"
+    if source == "existing" and claim is not None:
         size = human_size(claim.size_bytes)
-        first = f"Workspace {name}" + (" is being deleted" if claim.deleting else f", {size}")
-    elif source == "existing":
-        first = f"Workspace {name} is not there any more" if name else "Workspace not chosen yet"
-    else:
-        first = f"Workspace {quantity_words(str(workspace.get('size', '')))}, new"
-    count = len(volumes)
-    second = {0: "no data volumes", 1: "1 data volume"}.get(count, f"{count} data volumes")
-    return f"{first} · {second}"
+        return f"Workspace {name}" + (" is being deleted" if claim.deleting else f", {size}")
+    if source == "existing":
+        return f"Workspace {name} is not there any more" if name else "Workspace not chosen yet"
+    return f"Workspace {quantity_words(str(workspace.get('size', '')))}, new"
 
 
 def sentence(message: str) -> str:

@@ -420,6 +420,7 @@ async def test_after_a_pod_that_somebody_deletes_the_volume_stays(
 async def test_a_cancelled_start_leaves_nothing(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:
+    """The hub does not wait for its pod to end; a start after it does."""
     spawner = make()
     spawner.user_options = {"profile": "missing"}
     starting = spawner.start()
@@ -427,6 +428,12 @@ async def test_a_cancelled_start_leaves_nothing(
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+    assert pods(core_v1, namespace) == [spawner.pod_name]
+    (cleaning,) = KaleSpawner._cleaning.values()
+    error = await refused(spawner, {"profile": "missing"})
+    assert cleaning.done()
+    assert "cannot be pulled" in error.jupyterhub_message
+    assert KaleSpawner._cleaning == {}
     assert pods(core_v1, namespace) == []
     assert claims(core_v1, namespace) == {}
 
@@ -439,6 +446,24 @@ async def test_two_servers_that_ask_for_one_new_volume_share_it(
     await asyncio.gather(*(start(server, options) for server in servers))
     assert set(claims(core_v1, namespace)) == {"alice-shared"}
     assert [await server.poll() for server in servers] == [None, None]
+
+
+async def test_a_failed_start_leaves_the_volume_that_another_server_came_to_use(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    options = {"workspace": {"name": "alice-shared"}}
+    nowhere = {"unschedulable_grace": 100.0, "node_selector": {"there": "is-none"}}
+    fails, works = make({"KaleSpawner": nowhere}, server="one"), make(server="two")
+    fails.user_options = {"profile": "jupyter", **options}
+    failing = fails.start()
+    await pod_made(fails)
+    await start(works, {"profile": "jupyter", **options})
+    failing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await failing
+    await asyncio.gather(*KaleSpawner._cleaning.values())
+    assert pods(core_v1, namespace) == [works.pod_name]
+    assert set(claims(core_v1, namespace)) == {"alice-shared"}
 
 
 async def test_what_the_api_server_finds_wrong_is_known_before_anything_is_made(

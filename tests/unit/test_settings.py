@@ -92,6 +92,7 @@ def test_settings_that_work(settings: dict[str, Any]) -> None:
         ({"KaleImages": {"images": [{"id": "x"}]}}, r"KaleImages.images\[0\]: display_name"),
         ({"KaleImages": {"images": [{**OWN, "id": "X!"}]}}, r"KaleImages.images\[0\]: id"),
         ({"KaleImages": {"images": [{**OWN, "color": 1}]}}, r"images\[0\]: color: there is no"),
+        ({"KaleImages": TAG, "KaleGateway": {"resources": {"limits": 5}}}, "KaleGateway.resources: 'limits'"),
         ({"KaleImages": {"images": [OWN, OWN]}}, "KaleImages.images: the id 'own' is there twice"),
         ({"KaleImages": {"images": [{**OWN, "kind": "x"}]}}, r"images\[0\].kind: 'x' is none of"),
         (

@@ -175,6 +175,21 @@ def test_what_the_administrator_set_is_not_sent(how: str) -> None:
     assert ("hidden" in page.by_id("kale-volumes").attrs) is (how == "hidden")
 
 
+@pytest.mark.parametrize(
+    ("hidden", "line"),
+    [
+        (set(), "Workspace 3 GiB, new · 1 data volume"),
+        ({"workspace"}, "1 data volume"),
+        ({"data_volumes"}, "Workspace 3 GiB, new"),
+    ],
+)
+def test_the_fold_does_not_tell_of_what_is_hidden(hidden: set[str], line: str) -> None:
+    preset = {"workspace": {"size": "3Gi"}, "data_volumes": [{"name": "d", "mount": "/d"}]}
+    card = ProfileCard("a", "A", preset=preset, hidden=frozenset(hidden))
+    page = Page(render_form(view(profiles=[card])))
+    assert page.by_id("kale-line").all_text() == line
+
+
 def test_one_fixed_field_leaves_the_others_free() -> None:
     card = ProfileCard("a", "A", fixed=frozenset({"workspace.size"}))
     assert sent(view(profiles=[card]))["workspace"] == {

@@ -244,7 +244,11 @@
     else if (source === "existing") first = `Workspace ${name}${claim.deleting ? " is being deleted" : `, ${claim.size}`}`;
     const count = dataBoxes().length;
     const second = count === 0 ? "no data volumes" : `${count} data volume${count > 1 ? "s" : ""}`;
-    byId("kale-line").textContent = `${first} · ${second}`;
+    const { hidden } = rules(profile);
+    const shown = [];
+    if (!hidden.includes("workspace")) shown.push(first);
+    if (!hidden.includes("data_volumes")) shown.push(second);
+    byId("kale-line").textContent = capital(shown.join(" · "));
   }
 
   function refresh() {

@@ -91,7 +91,7 @@ const kaleRules = (data) => {
     const { name } = volumes[index];
     const earlier = volumes.slice(0, index);
     if (name && earlier.some((each) => each.source !== "none" && each.name === name))
-      found.name = `"${name}" is there twice; one mount is enough`;
+      found.name = `"${name}" is there twice; take another volume, or another name`;
     const places = volumes.map((each) => (pathError(each.mount) ? "" : each.mount));
     const place = places[index];
     if (!place) return found;
