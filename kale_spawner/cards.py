@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kale_spawner.model.images import DataPreset, VolumePreset
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Owner
+from kale_spawner.model.limits import DEFAULT_WORKSPACE, Owner, data_template
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import DEFAULT_DATA_SIZE, DEFAULT_SIZE
 from kale_spawner.offers import Profile, default_of
@@ -82,7 +82,7 @@ def _values(volume: VolumePreset, owner: Owner, name: str, size: str) -> dict[st
 
 def _data_values(data: DataPreset, owner: Owner) -> list[dict[str, Any]]:
     return [
-        _values(each, owner, DEFAULT_DATA.replace("{n}", str(number)), DEFAULT_DATA_SIZE)
+        _values(each, owner, data_template(number), DEFAULT_DATA_SIZE)
         for number, each in enumerate(data.volumes, 1)
     ]
 
@@ -92,8 +92,7 @@ def _choices_only(options: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, option in options.items():
         shown[name] = {key: value for key, value in option.items() if key != "choices"}
-        for part in ("unlisted_choice",):
-            shown[name][part] = _bare(option.get(part) or {})
+        shown[name]["unlisted_choice"] = _bare(option.get("unlisted_choice") or {})
         if option.get("choices"):
             shown[name]["choices"] = {
                 key: _bare(choice) for key, choice in option["choices"].items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
@@ -87,6 +88,10 @@ class Offers:
 
     def profiles(self) -> list[Profile]:
         """Ours first. Raises SettingsInvalid, naming the trait."""
+        return self._profiles
+
+    @cached_property
+    def _profiles(self) -> list[Profile]:
         kinds = self.gateway.all_kinds()
         images = self.images.entries()
         ours = [self._image(image, kinds) for image in images]

@@ -14,7 +14,7 @@ from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, parse_choice
 from kale_spawner.model.images import VolumePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner
+from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, data_template
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.model.quantity import MAX_BYTES
@@ -29,12 +29,12 @@ def check_presets(offers: Offers, taken: Sequence[str], *, one_namespace: bool =
 
     taken: where kubespawner's own `volume_mounts` are. one_namespace: that of all users' claims.
     """
+    limits = make_limits(offers, (), ())
     for profile in offers.profiles():
         if profile.offer.workspace is None:
             continue
         _check_names(profile, offers, one_namespace)
         _check_home(profile, offers, () if _mounts_otherwise(profile) else taken)
-        limits = make_limits(offers, (), ())
         try:
             make_plan(_unchanged(profile), _had(profile.offer), limits, _ANYBODY, profile.offer)
         except ChoiceInvalid as exc:
@@ -98,7 +98,7 @@ def _had(offer: Offer) -> Inventory:
     """Every volume that the presets take for there already, as if it were."""
     presets: list[tuple[VolumePreset | None, str]] = [(offer.workspace, DEFAULT_WORKSPACE)]
     for number, each in enumerate(offer.data_volumes.volumes, 1):
-        presets.append((each, DEFAULT_DATA.replace("{n}", str(number))))
+        presets.append((each, data_template(number)))
     claims = {}
     for preset, default in presets:
         if preset is not None and preset.source == "existing":

@@ -123,7 +123,7 @@ class KaleSpawner(PageSpawner):
     async def _prepare(self) -> Start:
         """Watches, plan and manifests; nothing is made yet."""
         watches = await self._watch()
-        if former := self._cleaning.get(f"{self.namespace}/{self.pod_name}"):
+        if former := self._cleaning.get(self._pod_key):
             await asyncio.wait([former])  # what it takes away is not to be planned with
         plan = Plan()
         offers, profile, choice = self._offered, self._profile, self._choice
@@ -169,6 +169,11 @@ class KaleSpawner(PageSpawner):
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
 
+    @property
+    def _pod_key(self) -> str:
+        """What the watches know this server's pod by."""
+        return f"{self.namespace}/{self.pod_name}"
+
     def _clean(self, start: Start) -> asyncio.Task[None]:
         key, task = start.key(start.name), asyncio.ensure_future(start.clean())
         self._cleaning[key] = task
@@ -187,7 +192,7 @@ class KaleSpawner(PageSpawner):
     async def stop(self, now: bool = False) -> None:
         """End the pod, and wait until it is gone. Claims stay."""
         watches = await self._watch()
-        key = f"{self.namespace}/{self.pod_name}"
+        key = self._pod_key
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.start_timeout
         with Waiter([(watches.pods, key)]) as waiter:
@@ -207,7 +212,7 @@ class KaleSpawner(PageSpawner):
         if urlparse(stored).hostname and not self._check_pending:
             return stored
         watches = await self._watch()
-        pod = watches.pods.resources.get(f"{self.namespace}/{self.pod_name}")
+        pod = watches.pods.resources.get(self._pod_key)
         if pod is None:
             return stored
         start = self._resumed(watches, pod)
@@ -215,7 +220,7 @@ class KaleSpawner(PageSpawner):
             return str(self._get_pod_url(await start.wait()))
         except KaleError as exc:
             self.log.warning("%s: the start that was under way failed: %s", self._log_name, exc)
-            await start.clean()
+            await self._clean(start)
             return stored
 
     def _resumed(self, watches: Watches, pod: dict[str, Any]) -> Start:

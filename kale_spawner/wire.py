@@ -7,6 +7,7 @@ environment. It imports nothing outside the standard library.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -42,6 +43,10 @@ STORAGE_COMPONENT = "singleuser-storage"
 USERNAME_LABEL = "hub.jupyter.org/username"
 """Label: the escaped user name. Annotation of the same name: the user name, exactly."""
 SERVERNAME_LABEL = "hub.jupyter.org/servername"
+
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+APP_PATH = re.compile(r"/[A-Za-z0-9._~@+=:,!*()%/?&-]*")
+"""What a kind's header and paths may look like: nothing in them means anything to nginx."""
 
 Prefix = Literal["keep", "strip"]
 ActivitySource = Literal["jupyter", "code-server", "requests"]

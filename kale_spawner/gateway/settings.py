@@ -10,12 +10,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from kale_spawner.gateway.errors import SettingsInvalid
-from kale_spawner.wire import GATEWAY_PORT, KIND_ENV, ServerKind
+from kale_spawner.wire import APP_PATH, GATEWAY_PORT, HEADER_NAME, KIND_ENV, ServerKind
 
 # Nothing in here means anything to nginx, inside or outside quotes.
 _PREFIX = re.compile(r"/(?:(?:[A-Za-z0-9._~@+=:,!*()-]|%[0-9A-Fa-f]{2})+/)*")
-_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-_READY_PATH = re.compile(r"/[A-Za-z0-9._~@+=:,!*()%/?&-]*")
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,9 @@ def _kind(env: Mapping[str, str]) -> ServerKind:
         raise SettingsInvalid(f"{KIND_ENV}: port {kind.port!r} is not a port")
     if kind.prefix not in ("keep", "strip"):
         raise SettingsInvalid(f"{KIND_ENV}: prefix {kind.prefix!r} is not keep or strip")
-    if kind.prefix_header and not _HEADER_NAME.fullmatch(kind.prefix_header):
+    if kind.prefix_header and not HEADER_NAME.fullmatch(kind.prefix_header):
         raise SettingsInvalid(f"{KIND_ENV}: prefix_header {kind.prefix_header!r} is not a header")
-    if not _READY_PATH.fullmatch(kind.ready_path):
+    if not APP_PATH.fullmatch(kind.ready_path):
         raise SettingsInvalid(f"{KIND_ENV}: ready_path {kind.ready_path!r} is not a path")
     if kind.activity not in ("jupyter", "code-server", "requests"):
         raise SettingsInvalid(f"{KIND_ENV}: activity {kind.activity!r} is not known")

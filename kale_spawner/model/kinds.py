@@ -5,17 +5,22 @@ What is refused here would end the gateway of every server of that kind.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
 
 from kale_spawner.model.images import parse_settings
-from kale_spawner.wire import APP_PORT, GATEWAY_PORT, KINDS, ActivitySource, Prefix, ServerKind
-
-_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)?")
-_PATH = re.compile(r"/[A-Za-z0-9._~@+=:,!*()%/?&-]*")
+from kale_spawner.wire import (
+    APP_PATH,
+    APP_PORT,
+    GATEWAY_PORT,
+    HEADER_NAME,
+    KINDS,
+    ActivitySource,
+    Prefix,
+    ServerKind,
+)
 
 
 def _port(value: int) -> int:
@@ -27,13 +32,13 @@ def _port(value: int) -> int:
 
 
 def _header(value: str) -> str:
-    if not _HEADER.fullmatch(value):
+    if value and not HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a header, like X-RStudio-Root-Path")
     return value
 
 
 def _path(value: str) -> str:
-    if not _PATH.fullmatch(value):
+    if not APP_PATH.fullmatch(value):
         raise ValueError(f"{value!r} is not a path from the app's root, like /healthz")
     return value
 

@@ -60,6 +60,11 @@ class Limits:
     other_names: tuple[str, ...] = ()
 
 
+def data_template(number: int) -> str:
+    """Of the name of a start's data volume with that number."""
+    return DEFAULT_DATA.replace("{n}", str(number))
+
+
 def size_error(text: str, limits: Limits) -> str | None:
     """Why a volume of this size may not be made, or None."""
     try:

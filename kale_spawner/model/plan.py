@@ -13,7 +13,7 @@ from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
 from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
-from kale_spawner.model.limits import DEFAULT_DATA, DEFAULT_WORKSPACE, Limits, Owner, Role
+from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, Role, data_template
 from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
@@ -178,9 +178,8 @@ class _Planner:
         return values
 
     def _from_preset(self, preset: VolumePreset, number: int) -> DataVolume:
-        template = DEFAULT_DATA.replace("{n}", str(number))
         values = preset.model_dump(exclude_unset=True)
-        values["name"] = self._named(preset.name, template)
+        values["name"] = self._named(preset.name, data_template(number))
         return DataVolume(**values)
 
     def _named(self, template: str | None, default: str) -> str:
@@ -190,7 +189,7 @@ class _Planner:
         """The next derived name that no other row has. A claim of that name is the same row's
         of an earlier start: so a choice without names means the same volumes every time."""
         number = 1
-        while (name := self._named(None, DEFAULT_DATA.replace("{n}", str(number)))) in taken:
+        while (name := self._named(None, data_template(number))) in taken:
             number += 1
         taken.add(name)
         return name

@@ -123,6 +123,14 @@ async def pod_made(spawner: KaleSpawner) -> None:
     raise AssertionError("no pod was made")
 
 
+async def under_way(spawner: KaleSpawner, options: dict[str, Any]) -> asyncio.Future[str]:
+    """A start that goes on, once its pod was created."""
+    spawner.user_options = options
+    starting: asyncio.Future[str] = spawner.start()
+    await pod_made(spawner)
+    return starting
+
+
 def shell(cluster: localcluster.Status, namespace: str, pod: str, command: str) -> str:
     """What a command prints in the app's container."""
     kubectl = Path(cluster.kubeconfig).parent / "bin" / "kubectl"
@@ -360,18 +368,31 @@ async def test_a_server_is_found_again_after_the_hub_was_restarted(make: Make) -
     assert await again.get_url() == url
 
 
+async def ended_hub() -> None:
+    """A hub that was killed cleans nothing up."""
+
+
+async def begun(
+    make: Make, spawner: KaleSpawner, options: dict[str, Any]
+) -> tuple[asyncio.Future[str], KaleSpawner]:
+    """A start whose hub was killed, and the spawner of the next hub, which finds its pod."""
+    spawner.clear_state()
+    state = spawner.get_state()
+    spawner.api_token = "secret-token"
+    starting = await under_way(spawner, options)
+    assert spawner._starting is not None
+    spawner._starting.clean = ended_hub  # type: ignore[method-assign]
+    again = make(state=state)
+    again._check_pending = True
+    assert await again.poll() is None
+    return starting, again
+
+
 async def test_a_start_that_lost_its_hub_is_finished_by_the_next(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:
     spawner = make()
-    spawner.clear_state()
-    state = spawner.get_state()
-    spawner.api_token = "secret-token"
-    starting = spawner.start()
-    await pod_made(spawner)
-    again = make(state=state)
-    again._check_pending = True
-    assert await again.poll() is None
+    starting, again = await begun(make, spawner, {})
     url = await asyncio.wait_for(again.get_url(), 100)
     assert url == await starting
 
@@ -380,17 +401,7 @@ async def test_a_start_that_lost_its_hub_and_fails_is_cleaned_by_the_next(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:
     spawner = make()
-    spawner.clear_state()
-    state = spawner.get_state()
-    spawner.api_token = "secret-token"
-    spawner.user_options = {"profile": "missing"}
-    starting = spawner.start()
-    await pod_made(spawner)
-    assert spawner._starting is not None
-    spawner._starting.clean = ended_hub  # type: ignore[method-assign]
-    again = make(state=state)
-    again._check_pending = True
-    assert await again.poll() is None
+    starting, again = await begun(make, spawner, {"profile": "missing"})
     await asyncio.wait_for(again.get_url(), 100)
     with pytest.raises(Shown):
         await starting
@@ -398,18 +409,12 @@ async def test_a_start_that_lost_its_hub_and_fails_is_cleaned_by_the_next(
     assert claims(core_v1, namespace) == {}
 
 
-async def ended_hub() -> None:
-    """A hub that was killed cleans nothing up."""
-
-
 async def test_after_a_pod_that_somebody_deletes_the_volume_stays(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:
     """Nobody saw its end, so it may have written."""
     spawner = make()
-    spawner.user_options = {"profile": "missing"}
-    starting = spawner.start()
-    await pod_made(spawner)
+    starting = await under_way(spawner, {"profile": "missing"})
     core_v1.delete_namespaced_pod(spawner.pod_name, namespace, grace_period_seconds=0)
     with pytest.raises(Shown) as caught:
         await starting
@@ -422,9 +427,7 @@ async def test_a_cancelled_start_leaves_nothing(
 ) -> None:
     """The hub does not wait for its pod to end; a start after it does."""
     spawner = make()
-    spawner.user_options = {"profile": "missing"}
-    starting = spawner.start()
-    await pod_made(spawner)
+    starting = await under_way(spawner, {"profile": "missing"})
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -454,9 +457,7 @@ async def test_a_failed_start_leaves_the_volume_that_another_server_came_to_use(
     options = {"workspace": {"name": "alice-shared"}}
     nowhere = {"unschedulable_grace": 100.0, "node_selector": {"there": "is-none"}}
     fails, works = make({"KaleSpawner": nowhere}, server="one"), make(server="two")
-    fails.user_options = {"profile": "jupyter", **options}
-    failing = fails.start()
-    await pod_made(fails)
+    failing = await under_way(fails, {"profile": "jupyter", **options})
     await start(works, {"profile": "jupyter", **options})
     failing.cancel()
     with pytest.raises(asyncio.CancelledError):
