@@ -10,10 +10,10 @@ from jupyterhub.utils import maybe_future
 from kubespawner.slugs import is_valid_label, safe_slug
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
-from kale_spawner.kube.objects import START_ANNOTATION
+from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
-from kale_spawner.model.inventory import Inventory, claims_in_use, make_inventory
+from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Plan, make_plan
 from kale_spawner.offers import Offers, Profile, check_image, make_limits
@@ -118,7 +118,7 @@ class PlanningSpawner(UpstreamSpawner):
             self._expand_all(self.storage_extra_annotations)
         )
         if start:
-            annotations[START_ANNOTATION] = start
+            annotations[marks.START] = start
         labels[USERNAME_LABEL] = self._user_label
         return Owner(self.user.name, self.name or "", labels, annotations)
 
@@ -127,15 +127,17 @@ class PlanningSpawner(UpstreamSpawner):
         return str(safe_slug(self.user.name, is_valid=is_valid_label))
 
     async def _inventory(self) -> Inventory:
-        claims = await self._objects().claims_of(USERNAME_LABEL, self._user_label)
-        reflector = self.pod_reflector
-        namespace = self.namespace
-        running = [
-            pod
-            for pod in (reflector.pods.values() if reflector is not None else ())
-            if pod["metadata"]["namespace"] == namespace
-        ]
-        return make_inventory(claims, self.user.name, claims_in_use(running, self.user.name))
+        """What the watches show: however many claims others have, only the user's are looked at."""
+        watches = await self._watch()
+        seen = watches.of_user(self.user.name, self.namespace)
+        return make_inventory(
+            seen.claims,
+            self.user.name,
+            uses_of(seen.pods, self.user.name),
+            seen.snapshots,
+            [group.name for group in self.user.groups],
+            await self._snapshots_missing(),
+        )
 
     def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
@@ -154,7 +156,7 @@ class PlanningSpawner(UpstreamSpawner):
         if self.modify_pod_hook:
             model = await maybe_future(self.modify_pod_hook(self, model))
         pod: dict[str, Any] = self.api.api_client.sanitize_for_serialization(model)
-        pod["metadata"].setdefault("annotations", {})[START_ANNOTATION] = start
+        pod["metadata"].setdefault("annotations", {})[marks.START] = start
         profile = self._profile
         if profile is None:
             return pod

@@ -7,9 +7,10 @@ watches wake those who wait, and the steps of its start can be called one by one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from jupyterhub.utils import exponential_backoff, maybe_future
 from kubespawner import KubeSpawner
@@ -17,11 +18,22 @@ from kubespawner.clients import shared_client
 from kubespawner.objects import make_namespace, make_owner_reference
 from kubespawner.spawner import EventReflector, PodReflector
 
+from kale_spawner.kube.facts import Facts
 from kale_spawner.kube.objects import Objects
-from kale_spawner.kube.watch import WakingClaims, WakingEvents, WakingPods, Watches
+from kale_spawner.kube.watch import (
+    WakingClaims,
+    WakingEvents,
+    WakingPods,
+    WakingReflector,
+    WakingSnapshots,
+    Watches,
+)
+from kale_spawner.model import marks
 from kale_spawner.wire import COMPONENT_LABEL, STORAGE_COMPONENT
 
 _MISSING = object()
+_STORAGE = {COMPONENT_LABEL: STORAGE_COMPONENT}
+_SHARED = {marks.SHARED: "true"}
 
 
 class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
@@ -30,6 +42,7 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
     pvc_name: str
     _pvc_exists: bool
     reflectors: dict[Any, Any] = {}  # noqa: RUF012  kubespawner's name; not shared with it
+    _facts: ClassVar[WeakKeyDictionary[Any, Facts]] = WeakKeyDictionary()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._overridden: dict[str, Any] = {}
@@ -140,27 +153,47 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
         )
 
     async def _watch(self) -> Watches:
-        everywhere = self.enable_user_namespaces
-        work = [
-            self._start_watching_pods(),
-            self._start_reflector(
-                "persistentvolumeclaims",
-                WakingClaims,
-                labels={COMPONENT_LABEL: STORAGE_COMPONENT},
-                omit_namespace=everywhere,
-            ),
-        ]
+        work = {
+            "pods": self._start_watching_pods(),
+            "claims": self._watching("persistentvolumeclaims", WakingClaims, _STORAGE),
+            "shared_claims": self._watching("shared-claims", WakingClaims, _SHARED),
+        }
+        if not await self._snapshots_missing():
+            work |= {
+                "snapshots": self._watching("volumesnapshots", WakingSnapshots, _STORAGE),
+                "shared_snapshots": self._watching("shared-snapshots", WakingSnapshots, _SHARED),
+            }
         if self.events_enabled:
-            work += [
-                self._start_watching_events(),
-                self._start_reflector(
+            work |= {
+                "pod_events": self._start_watching_events(),
+                "claim_events": self._start_reflector(
                     "claim-events",
                     WakingEvents,
                     fields={"involvedObject.kind": "PersistentVolumeClaim"},
-                    omit_namespace=everywhere,
+                    omit_namespace=self.enable_user_namespaces,
                 ),
-            ]
-        return Watches(*await asyncio.gather(*work))
+            }
+        return Watches(**dict(zip(work, await asyncio.gather(*work.values()), strict=True)))
+
+    def _watching(
+        self, kind: str, reflector: type[WakingReflector], labels: dict[str, str]
+    ) -> Awaitable[WakingReflector]:
+        everywhere = self.enable_user_namespaces
+        return self._start_reflector(kind, reflector, labels=labels, omit_namespace=everywhere)
+
+    @property
+    def facts(self) -> Facts:
+        """Shared by all spawners that have this client."""
+        client = self.api.api_client
+        known = self._facts.get(client)
+        if known is None:
+            seconds = float(self.k8s_api_request_timeout), float(self.k8s_api_request_retry_timeout)
+            known = self._facts[client] = Facts(client, *seconds)
+        return known
+
+    async def _snapshots_missing(self) -> str:
+        """Why there are no snapshots here, or ""."""
+        return await self.facts.snapshots_missing(self.namespace)
 
 
 def _copied(value: Any) -> Any:

@@ -12,12 +12,10 @@ from typing import Any, TypeVar, cast
 
 from kale_spawner.errors import Conflict, Denied, NotFound, StartFailed
 from kale_spawner.kube.client import Manifest, call
+from kale_spawner.model import marks
 from kale_spawner.model.inventory import owned_by
 
 _T = TypeVar("_T")
-
-START_ANNOTATION = "kale-spawner/start"
-"""Which start made an object; how a start knows its own work again after a lost answer."""
 
 
 class PodExists(Conflict):
@@ -182,7 +180,7 @@ class Objects:
 
 
 def start_of(manifest: Manifest) -> str | None:
-    value = (manifest["metadata"].get("annotations") or {}).get(START_ANNOTATION)
+    value = (manifest["metadata"].get("annotations") or {}).get(marks.START)
     return str(value) if value else None
 
 

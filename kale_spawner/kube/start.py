@@ -17,10 +17,10 @@ from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFail
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, Watches
-from kale_spawner.model.claims import mounted_claims
 from kale_spawner.model.failures import Scene, count, failure, no_class, refusal, trouble
 from kale_spawner.model.failures import unschedulable as _unschedulable
-from kale_spawner.model.inventory import claims_in_use, owned_by
+from kale_spawner.model.inventory import owned_by, uses_of
+from kale_spawner.model.mounted import mounted_claims
 from kale_spawner.model.progress import Step, steps
 
 _log = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ class Start:
     def _used_elsewhere(self) -> set[str]:
         pods = self.watches.pods.resources.values()
         others = (pod for pod in pods if pod["metadata"]["name"] != self.name)
-        return set(claims_in_use(others, self.user))
+        return set(uses_of(others, self.user))
 
     async def _is_there(self) -> bool:
         pod = await self.objects.pod(self.name)

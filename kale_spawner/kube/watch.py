@@ -9,25 +9,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from kubespawner.reflector import ResourceReflector
 from kubespawner.spawner import EventReflector, PodReflector
 from traitlets import Unicode, validate
 
+from kale_spawner.model.mounted import mounts_of
+from kale_spawner.wire import USERNAME_LABEL
+
 Object = dict[str, Any]
+SNAPSHOTS = ("snapshot.storage.k8s.io", "v1", "volumesnapshots")
+"""Group, version and plural of VolumeSnapshot."""
 
 
-def own_key(resource: Object) -> str:
-    """Whom a change of an object concerns: those who wait for that object."""
+def keys_of(resource: Object) -> tuple[str, ...]:
+    """Whom a change of an object concerns: those who wait for it, and its user."""
     metadata = resource["metadata"]
-    return f"{metadata['namespace']}/{metadata['name']}"
+    owner = (metadata.get("annotations") or {}).get(USERNAME_LABEL, "")
+    return f"{metadata['namespace']}/{metadata['name']}", user_key(owner, metadata["namespace"])
 
 
-def involved_key(event: Object) -> str:
+def user_key(user: str, namespace: str) -> str:
+    """All of one user's objects in a namespace; no object's own key begins with a slash."""
+    return f"/{namespace}/{user}"
+
+
+def claim_key(claim: str, namespace: str) -> str:
+    """All pods that mount a claim."""
+    return f"//{namespace}/{claim}"
+
+
+def pod_keys(pod: Object) -> tuple[str, ...]:
+    """Whom a pod concerns: also those who look at the claims that it mounts."""
+    namespace = pod["metadata"]["namespace"]
+    return (*keys_of(pod), *(claim_key(claim, namespace) for claim in mounts_of(pod)))
+
+
+def involved_key(event: Object) -> tuple[str, ...]:
     """Whom an event concerns: those who wait for the object it tells of."""
     involved = event["involvedObject"]
-    return f"{involved.get('namespace', '')}/{involved['name']}"
+    return (f"{involved.get('namespace', '')}/{involved['name']}",)
 
 
 class WakingDict(dict[str, Object]):
@@ -36,42 +60,50 @@ class WakingDict(dict[str, Object]):
     def __init__(
         self,
         items: Mapping[str, Object],
-        concerns: Callable[[Object], str],
+        concerns: Callable[[Object], tuple[str, ...]],
         wake: Callable[[str], None],
     ) -> None:
         super().__init__(items)
         self._concerns, self._wake = concerns, wake
         self._index: dict[str, dict[str, Object]] = {}
         for key, resource in items.items():
-            self._index.setdefault(concerns(resource), {})[key] = resource
+            for whom in concerns(resource):
+                self._index.setdefault(whom, {})[key] = resource
 
     def about(self, key: str) -> list[Object]:
         """All objects that concern `key`."""
         return list(self._index.get(key, {}).values())
 
     def __setitem__(self, key: str, resource: Object) -> None:
+        former = self.get(key)
+        if former is not None:
+            self._drop(key, former)
         super().__setitem__(key, resource)
-        whom = self._concerns(resource)
-        self._index.setdefault(whom, {})[key] = resource
-        self._wake(whom)
+        for whom in self._concerns(resource):
+            self._index.setdefault(whom, {})[key] = resource
+            self._wake(whom)
 
     def pop(self, key: str, default: Any = None) -> Any:
         resource = super().pop(key, None)
         if resource is None:
             return default
-        whom = self._concerns(resource)
-        remaining = self._index.get(whom, {})
-        remaining.pop(key, None)
-        if not remaining:
-            self._index.pop(whom, None)
-        self._wake(whom)
+        self._drop(key, resource)
+        for whom in self._concerns(resource):
+            self._wake(whom)
         return resource
+
+    def _drop(self, key: str, resource: Object) -> None:
+        for whom in self._concerns(resource):
+            remaining = self._index.get(whom, {})
+            remaining.pop(key, None)
+            if not remaining:
+                self._index.pop(whom, None)
 
 
 class WakingReflector(ResourceReflector):  # type: ignore[misc]
     """A reflector whose `about(key)` can be waited for with a `Waiter`."""
 
-    concerns: Callable[[Object], str] = staticmethod(own_key)
+    concerns: Callable[[Object], tuple[str, ...]] = staticmethod(keys_of)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.waiters: dict[str, set[asyncio.Event]] = {}
@@ -96,6 +128,8 @@ class WakingReflector(ResourceReflector):  # type: ignore[misc]
 class WakingPods(WakingReflector, PodReflector):  # type: ignore[misc]
     """Pods of users' servers."""
 
+    concerns = staticmethod(pod_keys)
+
 
 class WakingEvents(WakingReflector, EventReflector):  # type: ignore[misc]
     """Events, found by the object they tell of."""
@@ -104,7 +138,7 @@ class WakingEvents(WakingReflector, EventReflector):  # type: ignore[misc]
 
 
 class WakingClaims(WakingReflector):
-    """Claims with the label of users' storage."""
+    """Claims of a label: users' storage, or what is shared."""
 
     kind = Unicode("persistentvolumeclaims")
 
@@ -117,6 +151,23 @@ class WakingClaims(WakingReflector):
             else "list_namespaced_persistent_volume_claim",
         )
         super().__init__(*args, **kwargs)
+
+
+class WakingSnapshots(WakingReflector):
+    """Snapshots of a label, where the cluster has the API of snapshots."""
+
+    api: Any
+    kind = Unicode("volumesnapshots")
+    api_group_name = Unicode("CustomObjectsApi")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, list_method_name="list_them", **kwargs)
+        listing = self.api.list_namespaced_custom_object
+        if self.omit_namespace:
+            listing = self.api.list_cluster_custom_object
+        group, version, plural = SNAPSHOTS
+        listing = partial(listing, group=group, version=version, plural=plural)
+        self.api = SimpleNamespace(list_them=listing)
 
 
 class Waiter:
@@ -156,16 +207,43 @@ class Waiter:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Manifests of what concerns one user."""
+
+    claims: list[Object]
+    snapshots: list[Object]
+    pods: list[Object]
+
+
+@dataclass(frozen=True)
 class Watches:
-    """The shared watches; events are None where the administrator turned them off.
+    """The shared watches; events are None where the administrator turned them off, snapshots
+    where the cluster has none or does not show them.
 
     pod, claims: the keys of one start's.
     """
 
     pods: WakingReflector
     claims: WakingReflector
+    shared_claims: WakingReflector
     pod_events: WakingReflector | None = None
     claim_events: WakingReflector | None = None
+    snapshots: WakingReflector | None = None
+    shared_snapshots: WakingReflector | None = None
+
+    def of_user(self, user: str, namespace: str) -> Seen:
+        """What is the user's or shared in this namespace, and the pods that mount it."""
+        mine = user_key(user, namespace)
+        claims = self.claims.about(mine) + _within(self.shared_claims, namespace)
+        snapshots = _within(self.shared_snapshots, namespace)
+        if self.snapshots is not None:
+            snapshots += self.snapshots.about(mine)
+        pods = {
+            pod["metadata"]["uid"]: pod
+            for claim in claims
+            for pod in self.pods.about(claim_key(claim["metadata"]["name"], namespace))
+        }
+        return Seen(claims, snapshots, list(pods.values()))
 
     def waiter(self, pod: str, claims: Iterable[str]) -> Waiter:
         """Wakes when one of these, or what is said about it, changes."""
@@ -180,3 +258,9 @@ class Watches:
         for claim in claims:
             found += [] if self.claim_events is None else self.claim_events.about(claim)
         return found
+
+
+def _within(watch: WakingReflector | None, namespace: str) -> list[Object]:
+    if watch is None:
+        return []
+    return [each for key, each in watch.resources.items() if key.startswith(f"{namespace}/")]

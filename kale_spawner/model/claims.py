@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kale_spawner.model import marks
 from kale_spawner.model.limits import Owner
 from kale_spawner.model.plan import NewClaim
 from kale_spawner.wire import (
@@ -12,9 +13,6 @@ from kale_spawner.wire import (
     STORAGE_COMPONENT,
     USERNAME_LABEL,
 )
-
-MOUNT_ANNOTATION = "kale-spawner/mount"
-"""Where the volume was mounted first, proposed again when it is chosen later."""
 
 
 def claim_manifest(new: NewClaim, owner: Owner, rok_secret: str = "") -> dict[str, Any]:
@@ -28,7 +26,7 @@ def claim_manifest(new: NewClaim, owner: Owner, rok_secret: str = "") -> dict[st
         **owner.annotations,
         USERNAME_LABEL: owner.user,
         role: new.name,
-        MOUNT_ANNOTATION: new.mount,
+        marks.MOUNT: new.mount,
     }
     if owner.server:
         annotations[SERVERNAME_LABEL] = owner.server
@@ -50,38 +48,3 @@ def claim_manifest(new: NewClaim, owner: Owner, rok_secret: str = "") -> dict[st
         },
         "spec": spec,
     }
-
-
-def mounted_claims(pod: dict[str, Any]) -> frozenset[str]:
-    """The claims that a process of this pod may have written to.
-
-    A claim counts as mounted once a container that mounts it was started: before that (image
-    not there, pod not scheduled) nobody but the kubelet has seen the volume.
-    """
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    claims = {
-        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
-        for volume in spec.get("volumes") or ()
-        if volume.get("persistentVolumeClaim")
-    }
-    statuses = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
-    started = {each["name"] for each in statuses if _was_started(each)}
-    return frozenset(
-        claims[mount["name"]]
-        for container in (spec.get("initContainers") or []) + (spec.get("containers") or [])
-        if container["name"] in started
-        for mount in container.get("volumeMounts") or ()
-        if mount["name"] in claims
-    )
-
-
-def _was_started(status: dict[str, Any]) -> bool:
-    """A kubelet calls a container "terminated" too that it never started: that has no id."""
-    if "running" in (status.get("state") or {}):
-        return True
-    ended = [(status.get(state) or {}).get("terminated") or {} for state in ("state", "lastState")]
-    return bool(
-        status.get("restartCount")
-        or status.get("containerID")
-        or any(each.get("containerID") or each.get("startedAt") for each in ended)
-    )

@@ -49,10 +49,9 @@ def claim_words(claim: Claim, now: datetime) -> str:
 
 
 def used_by(claim: Claim) -> str:
-    """Which server mounts it now; empty when none does."""
-    if claim.used_by is None:
-        return ""
-    return f"used by server {claim.used_by}" if claim.used_by else "used by your server"
+    """Which servers mount it now; empty when none does."""
+    names = list(dict.fromkeys(map(str, claim.uses)))
+    return f"used by {' and '.join(names)}" if names else ""
 
 
 def quantity_words(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kale_spawner import errors
-from kale_spawner.kube.objects import START_ANNOTATION, PodExists
+from kale_spawner.kube.objects import PodExists
+from kale_spawner.model import marks
 from kale_spawner.wire import USERNAME_LABEL
 from tests.unit.apiserver import FakeApi, loses, refuses, serving
 
@@ -26,7 +27,7 @@ def made(name: str, user: str = "alice", start: str = "this", label: str = "") -
         "metadata": {
             "name": name,
             "labels": {USERNAME_LABEL: label or user},
-            "annotations": {USERNAME_LABEL: user, START_ANNOTATION: start},
+            "annotations": {USERNAME_LABEL: user, marks.START: start},
         }
     }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kale_spawner.model.claims import mounted_claims
 from kale_spawner.model.failures import Scene, failure, refusal, trouble
+from kale_spawner.model.mounted import mounted_claims
 from kale_spawner.model.progress import steps
 
 UID = "pod-uid"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
 from kale_spawner.model.choices import parse_choice
-from kale_spawner.model.inventory import Claim
+from kale_spawner.model.inventory import Claim, Use
 from kale_spawner.model.limits import Limits
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
 from kale_spawner.web.parse import quantity, split_quantity
@@ -257,7 +257,7 @@ def test_fields_that_the_page_does_not_have_are_ignored() -> None:
 
 
 def test_names_cannot_leave_their_place() -> None:
-    hostile = Claim(HOSTILE, GIB, "1Gi", used_by=HOSTILE)
+    hostile = Claim(HOSTILE, GIB, "1Gi", uses=(Use(HOSTILE),))
     volume = {"source": "new", "name": HOSTILE, "size": HOSTILE, "mount": HOSTILE}
     html = render_form(
         view(
@@ -299,7 +299,7 @@ def test_every_control_has_a_label_and_no_id_is_there_twice() -> None:
 
 def test_hundred_claims_are_a_list_with_size_age_and_use() -> None:
     claims = [
-        claim(f"v-{n}", created=NOW - timedelta(days=n), used_by="lab" if n == 3 else None)
+        claim(f"v-{n}", created=NOW - timedelta(days=n), uses=(Use("lab"),) if n == 3 else ())
         for n in range(100)
     ]
     claims.append(claim("going", deleting=True))

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.choices import read_choice
 from kale_spawner.model.images import WorkspacePreset
-from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.inventory import Claim, Inventory, Use
 from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
@@ -28,7 +28,7 @@ CLAIMS = {
         "kept",
         5 * GIB,
         "5Gi",
-        used_by="lab",
+        uses=(Use("lab"),),
         annotations={"kale-spawner/mount": "/data/kept"},
     ),
 }
