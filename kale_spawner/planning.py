@@ -166,7 +166,7 @@ class PlanningSpawner(UpstreamSpawner):
         profile = self._profile
         if profile is None:
             return pod
-        pod = pods.add_volumes(pod, plan)
+        pod = pods.place(pods.add_volumes(pod, plan), plan.node)
         if profile.kind is None and profile.entry is not None:
             return pod
         pod = pods.harden(pods.set_app(pod, profile.app(self.image)))

@@ -140,6 +140,8 @@ class KaleSpawner(PageSpawner):
             pod=await self._pod_manifest(plan, start_id),
             claims=[claim_manifest(new, owner, secret) for new in plan.create],
             mounted=plan.claims,
+            beside=plan.beside,
+            grow={each.claim.name: each.size for each in plan.grow},
             user=self.user.name,
             user_label=(USERNAME_LABEL, self._user_label),
             is_ready=self.is_pod_running,

@@ -31,6 +31,7 @@ _NO_VOLUME = re.compile(
     r"code = (InvalidArgument|ResourceExhausted|OutOfRange|PermissionDenied|Unauthenticated"
     r"|Unimplemented|FailedPrecondition)"
 )
+_BUSY_SOURCE = re.compile(r"not ready|not bound|is being|in progress|pending", re.IGNORECASE)
 _TRIES = 3
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
                   "RegistryUnavailable", "ImageInspectError")  # fmt: skip
@@ -42,7 +43,7 @@ class Scene:
 
     pod: None before it is there. claims: by name, those of the plan. events: of the pod and the
     claims, of this start only, oldest first. unschedulable_for: seconds; grace: how many of
-    them are given to an autoscaler that has not said anything.
+    them are given to an autoscaler that has not said anything. beside: see `Plan`.
     """
 
     pod: Object | None = None
@@ -50,6 +51,7 @@ class Scene:
     events: tuple[Object, ...] = ()
     unschedulable_for: float = 0.0
     grace: float = 15.0
+    beside: str = ""
 
 
 def failure(scene: Scene) -> StartFailed | None:
@@ -103,6 +105,8 @@ def _claims_failed(scene: Scene) -> StartFailed | None:
         message = str(event.get("message") or "")
         if found := _NO_CLASS.search(message):
             return no_class(found["name"], name)
+        if _BUSY_SOURCE.search(message):
+            continue
         if _NO_VOLUME.search(message) or count(event) >= _TRIES:
             return StartFailed(
                 f'Volume "{name}" could not be made: {message}. '
@@ -125,6 +129,17 @@ def no_class(storage_class: str, claim: str, present: Iterable[str] = ()) -> Sta
         f'There is no storage class "{storage_class}" for volume "{claim}".{there} '
         "Choose another, or ask your administrator (setting KaleVolumes.storage_classes).",
         "storage-class",
+    )
+
+
+def not_grown(claim: str, size: str, detail: str) -> StartFailed:
+    """The API server refused a larger size, in its own words."""
+    if "exceeded quota" in detail:
+        return refusal(detail)
+    return Refused(
+        f'Volume "{claim}" could not grow to {size}: {_short(detail)}. Start without growing it, '
+        "copy it to a larger one, or ask your administrator.",
+        "growth",
     )
 
 
@@ -219,6 +234,12 @@ def _unschedulable(scene: Scene) -> StartFailed | None:
         return None
     if scene.unschedulable_for < scene.grace and not any(_reason(scene, "NotTriggerScaleUp")):
         return None
+    if scene.beside:
+        return Refused(
+            f"Volume {scene.beside}, where this server has no room: {_short(message)}. Stop that "
+            "server, or choose another volume.",
+            "unschedulable",
+        )
     return Refused(
         f"No machine of the cluster has room for this server: {_short(message)} "
         "Stop another server, choose a smaller profile, or ask your administrator.",

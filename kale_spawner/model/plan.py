@@ -26,8 +26,8 @@ HOME = "/home/jovyan"
 @dataclass(frozen=True)
 class Plan:
     """reuse: claims that are there already, the user's own or shared. grow: those of the user's
-    that are made larger. mounts: the outer ones first. node: where the pod has to run, because a
-    claim of one node is mounted there; "" for anywhere.
+    that are made larger. mounts: the outer ones first. node: where the pod has to run, "" for
+    anywhere; beside: why, in words: a claim of one node is mounted there by another server.
     """
 
     create: tuple[NewClaim, ...] = ()
@@ -35,6 +35,7 @@ class Plan:
     mounts: tuple[Mount, ...] = ()
     grow: tuple[Growth, ...] = ()
     node: str = ""
+    beside: str = ""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -82,6 +83,7 @@ def make_plan(
         outer_first(planner.mounts),
         tuple(sources.grow.values()),
         sources.node,
+        sources.beside,
     )
 
 

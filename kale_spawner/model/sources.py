@@ -69,7 +69,7 @@ class Sources:
         self.grow: dict[str, Growth] = {}
         self.reuse: list[Claim] = []
         self.node = ""
-        self._on_node = ""
+        self.beside = ""
         self._names: set[str] = set()
         self._tell = tell
 
@@ -191,11 +191,12 @@ class Sources:
             if use.node and self.node and use.node != self.node:
                 self._tell(
                     f"{field}.name",
-                    f'"{claim.name}" is used by {use}, on another machine than {self._on_node}, '
-                    f"and neither can be mounted on two; {_stop(str(use))}, or choose another",
+                    f'"{claim.name}" is used by {use}, and on another machine; {self.beside}, '
+                    f"so that no machine has both; {_stop(str(use))}, or choose another",
                 )
             elif use.node:
-                self.node, self._on_node = use.node, f'"{claim.name}"'
+                self.node = use.node
+                self.beside = f'"{claim.name}" is mounted by {use} on machine {use.node}'
 
     def _empty(self, field: str, volume: Volume, role: Role) -> None:
         if isinstance(volume, DataVolume) and volume.read_only:
