@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,13 @@ class PageSpawner(PlanningSpawner):
             parse_choice(last)
         except ChoiceInvalid:
             last = {}
+        have, cluster = await asyncio.gather(self._inventory(), self._cluster())
         return FormView(
             profiles=cards(offers.profiles(), owner, pattern),
-            claims=list((await self._inventory()).claims.values()),
+            claims=list(have.claims.values()),
+            snapshots=[*have.snapshots.values(), *have.shared_snapshots.values()],
+            shared=list(have.shared_claims.values()),
+            cluster=cluster,
             choice=last,
             limits=limits,
             errors=attempt.errors if attempt else (),

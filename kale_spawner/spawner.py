@@ -63,7 +63,7 @@ class KaleSpawner(PageSpawner):
         """The cluster took it, so this is what the page shows next time."""
         if self._choice is not None:
             own = self._reads_form_itself
-            self._last_choice = dict(self.user_options) if own else self._choice.stored()
+            self._last_choice = dict(self.user_options) if own else self._choice.settled()
             self._store_options(self._last_choice)
 
     def _forget_choice(self) -> None:

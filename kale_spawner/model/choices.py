@@ -156,6 +156,15 @@ class Choice(_Part):
     workspace: Workspace = Workspace()
     data_volumes: Annotated[list[DataVolume], Field(max_length=100)] | None = None
 
+    def settled(self) -> dict[str, Any]:
+        """What is asked for again next time: a volume that has grown is not to grow again, nor to
+        be too large for a size that it had."""
+        stored = self.stored()
+        for volume in (stored.get("workspace") or {}, *(stored.get("data_volumes") or ())):
+            if volume.get("source") == "existing":
+                volume.pop("size", None)
+        return stored
+
     def stored(self) -> dict[str, Any]:
         """Plain JSON data with the version: what the hub keeps. `parse_choice` takes it back."""
         return {"version": VERSION, **self.model_dump(mode="json", exclude_unset=True)}

@@ -80,16 +80,21 @@ class Sources:
         if not named:
             if volume.source == "new":
                 self._empty(field, volume, role)
+            elif volume.source in FILLED:
+                self._filled(field, volume, role, sized)
             return
         name = volume.name
         if not name:
             which = "what is shared with you" if volume.source == "shared" else "your volumes"
             self._tell(f"{field}.name", f"choose which of {which}")
             return
+        self._named(field, volume, name, role, sized)
         if name in self._names:
             again = "take another volume, or another name"
             self._tell(f"{field}.name", f'"{name}" is there twice; {again}')
         self._names.add(name)
+
+    def _named(self, field: str, volume: Volume, name: str, role: Role, sized: bool) -> None:
         if volume.source == "shared":
             self._shared(field, volume, name)
             return
@@ -224,6 +229,8 @@ class Sources:
             self._tell(f"{field}.origin", f'you have no snapshot "{name}"; choose one of yours')
             return
         self._tell(f"{field}.origin", snapshot.unready)
+        if snapshot.unready and not sized:
+            return  # how large it would be is not known
         size = volume.size if sized and volume.size else format_size(snapshot.size_bytes or 1)
         if sized and volume.size and parse_size(volume.size) < snapshot.size_bytes:
             self._tell(
