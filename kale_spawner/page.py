@@ -25,6 +25,9 @@ _KUBESPAWNERS = ("profile", "profile_options")
 class PageSpawner(PlanningSpawner):
     """Shows the page, and stores what it sends only if that can be done."""
 
+    _full = ""
+    """The volume that the last start found full: the page offers to make it larger."""
+
     @default("options_form")
     def _default_options_form(self) -> Any:
         if self._is_plain:
@@ -63,6 +66,7 @@ class PageSpawner(PlanningSpawner):
         return FormView(
             profiles=cards(offers.profiles(), owner, pattern),
             claims=list(have.claims.values()),
+            full=self._full,
             snapshots=[*have.snapshots.values(), *have.shared_snapshots.values()],
             shared=list(have.shared_claims.values()),
             cluster=cluster,

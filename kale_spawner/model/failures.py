@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_spawner.errors import Refused, StartFailed
-from kale_spawner.wire import GATEWAY_CONTAINER
+from kale_spawner.errors import DiskFull, Refused, StartFailed
+from kale_spawner.model.mounts import WORKSPACE
+from kale_spawner.wire import APP_CONTAINER, GATEWAY_CONTAINER
 
 Object = Mapping[str, Any]
 
@@ -32,6 +33,7 @@ _NO_VOLUME = re.compile(
     r"|Unimplemented|FailedPrecondition)"
 )
 _BUSY_SOURCE = re.compile(r"not ready|not bound|is being|in progress|pending", re.IGNORECASE)
+_FULL = re.compile(r"No space left on device|ENOSPC|Errno 28|disk quota exceeded", re.IGNORECASE)
 _TRIES = 3
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
                   "RegistryUnavailable", "ImageInspectError")  # fmt: skip
@@ -155,7 +157,7 @@ def _containers_failed(scene: Scene) -> StartFailed | None:
                 "Ask your administrator.",
                 "container",
             )
-        crashed = _crash(status)
+        crashed = _crash(scene, status)
         if crashed:
             return crashed
     return None
@@ -195,7 +197,7 @@ def _no_image(status: Object, message: str) -> StartFailed:
     )
 
 
-def _crash(status: Object) -> StartFailed | None:
+def _crash(scene: Scene, status: Object) -> StartFailed | None:
     """A container that ended twice ends again."""
     state = status.get("state") or {}
     down = state.get("terminated") or (state.get("waiting") or {}).get("reason")
@@ -210,14 +212,31 @@ def _crash(status: Object) -> StartFailed | None:
             "Choose a larger profile, or ask your administrator.",
             "memory",
         )
+    said = str(last.get("message") or "")
+    if status["name"] == APP_CONTAINER and _FULL.search(said):
+        return DiskFull(_fullest(scene))
     whose = "The gateway" if status["name"] == GATEWAY_CONTAINER else "The server's program"
-    said = _short(str(last.get("message") or ""))
+    said = _last_words(said)
     return StartFailed(
         f"{whose} keeps ending as soon as it is started (exit code {last.get('exitCode')})"
         f"{': ' + said if said else ''}. "
         "Try another image, or an empty workspace; its log tells your administrator more.",
         "crash",
     )
+
+
+def _fullest(scene: Scene) -> str:
+    """The claim under the app's home: where programs write when they start; else the only one."""
+    for volume in ((scene.pod or {}).get("spec") or {}).get("volumes") or ():
+        if volume["name"] == WORKSPACE and volume.get("persistentVolumeClaim"):
+            return str(volume["persistentVolumeClaim"]["claimName"])
+    return next(iter(scene.claims), "") if len(scene.claims) == 1 else ""
+
+
+def _last_words(text: str) -> str:
+    """Of a log the last line counts, of a message all."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _short(lines[-1] if len(lines) > 3 else text)
 
 
 def _pod_failed(scene: Scene) -> StartFailed | None:

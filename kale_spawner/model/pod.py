@@ -147,6 +147,8 @@ def harden(pod: Manifest) -> Manifest:
         "supplementalGroups": [100],
         **whole,
     }
+    # A program that fails at once has its last words told to the user: see `failures`.
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     ours = {key: value for key, value in (_APP_USER | _RESTRICTED).items() if key not in whole}
     if (whole | own).get("runAsUser") == 0:
         ours.pop("runAsNonRoot", None)

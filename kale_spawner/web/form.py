@@ -68,6 +68,7 @@ class FormView:
 
     claims, snapshots: the user's own, and shared snapshots. shared: volumes that an
         administrator shares with the user. cluster: what is known of classes.
+    full: a volume that the last start found full: it is offered to grow.
     choice: a choice's JSON that fills the form in (last time's, or what a link asked for); what
         it leaves out comes from the preset.
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
@@ -83,6 +84,7 @@ class FormView:
     snapshots: Sequence[Snapshot] = ()
     shared: Sequence[Claim] = ()
     cluster: Cluster = field(default_factory=Cluster)
+    full: str = ""
     choice: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     errors: Sequence[FieldError] = ()
@@ -145,7 +147,8 @@ def render_form(view: FormView) -> str:
         blank=_BLANK,
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
-        volumes_open=any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
+        volumes_open=bool(view.full)
+        or any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
@@ -205,7 +208,20 @@ def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
     made = any(claim.name == volume["name"] for claim in view.claims)
     if view.submitted is None and volume["source"] in ("new", *FILLED) and made:
         volume |= {"source": "existing", "origin": "", "size": ""}
+    if view.submitted is None and volume["source"] == "existing" and volume["name"] == view.full:
+        volume["size"] = volume["size"] or _larger(view)
     return volume
+
+
+def _larger(view: FormView) -> str:
+    """Half as much again for the full volume, in whole units; "" where it cannot grow."""
+    for claim in view.claims:
+        if claim.name == view.full and not cannot_grow(claim, view.cluster):
+            unit = next((each for each in (1 << 30, 1 << 20) if claim.size_bytes >= each), 1)
+            larger = -(-claim.size_bytes * 3 // (2 * unit)) * unit
+            most = view.limits.max_size
+            return format_size(larger if most is None else max(min(larger, most), claim.size_bytes))
+    return ""
 
 
 def _stale(

@@ -99,6 +99,7 @@ AFTER: dict[str, Any] = {
                 ],
                 "resources": {"limits": {"memory": "1Gi"}},
                 "securityContext": {"runAsUser": 1234, "runAsGroup": 0, **SAFE},
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "volumeMounts": [
                     {"name": "theirs", "mountPath": "/shared"},
                     {"name": "kale-workspace", "mountPath": "/home/jovyan"},
