@@ -141,8 +141,8 @@ class PlanningSpawner(UpstreamSpawner):
             await self._snapshots_missing(),
         )
 
-    async def _cluster(self) -> Cluster:
-        return await self.facts.cluster(self.namespace, fresh=True)
+    async def _cluster(self, fresh: bool = False) -> Cluster:
+        return await self.facts.cluster(self.namespace, fresh)
 
     def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
@@ -153,7 +153,7 @@ class PlanningSpawner(UpstreamSpawner):
         self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
     ) -> Plan:
         limits, owner = self._limits(offers), self._owner()
-        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster())
+        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster(fresh=True))
         return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:

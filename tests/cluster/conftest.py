@@ -13,6 +13,7 @@ from kubernetes import client
 from kubernetes.client import CoreV1Api
 from kubernetes.config import new_client_from_config
 from kubernetes_asyncio import config as kube_config
+from kubernetes_asyncio.client import Configuration
 from kubespawner.clients import _client_cache
 
 import images
@@ -73,6 +74,7 @@ def namespace(request: pytest.FixtureRequest, core_v1: client.CoreV1Api) -> Iter
 
 @pytest.fixture
 async def make(
+    request: pytest.FixtureRequest,
     cluster: localcluster.Status,
     core_v1: CoreV1Api,
     namespace: str,
@@ -82,6 +84,10 @@ async def make(
     core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     await kube_config.load_kube_config(config_file=cluster.kubeconfig)
+    configuration = Configuration.get_default_copy()
+    if "through_door" in request.fixturenames:
+        configuration.host = request.getfixturevalue("through_door")[1]
+        Configuration.set_default(configuration)
     made: list[KaleSpawner] = []
 
     def making(config: dict[str, Any] | None = None, **kwargs: Any) -> KaleSpawner:
