@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyterhub.utils import maybe_future
 from kubespawner.slugs import is_valid_label, safe_slug
@@ -15,6 +15,7 @@ from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Plan, make_plan
@@ -28,12 +29,18 @@ class PlanningSpawner(UpstreamSpawner):
     """Knows the settings, what they offer to its user, and what a choice comes to."""
 
     checks_settings = True
+    holds: ClassVar[Holds] = Holds()
+    background: ClassVar[set[asyncio.Future[None]]] = set()
+    """What goes on after the request that began it was answered."""
+
     user_options: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._offered: Offers | None = None
         self._profile: Profile | None = None
         self._choice: Choice | None = None
+        self.last_volumes: list[dict[str, Any]] = []
+        """The volumes of the last start, each as a `Member`'s fields."""
         super().__init__(*args, **kwargs)
         self.images = KaleImages(parent=self)
         self.volumes_settings = KaleVolumes(parent=self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
@@ -12,7 +13,7 @@ from jupyterhub import spawner as hub_spawner
 from sqlalchemy import inspect
 from traitlets import Float
 
-from kale_spawner.errors import ChoiceInvalid, DiskFull, KaleError, Refused
+from kale_spawner.errors import Busy, ChoiceInvalid, DiskFull, KaleError, Refused
 from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
@@ -20,6 +21,7 @@ from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan
+from kale_spawner.model.snapshots import members_of_plan
 from kale_spawner.model.topology import conflict
 from kale_spawner.page import PageSpawner
 from kale_spawner.web.shown import shown
@@ -50,6 +52,8 @@ class KaleSpawner(PageSpawner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._last_choice: dict[str, Any] | None = None
         self._starting: Start | None = None
+        self._planned = Plan()
+        self._held = ""
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -62,6 +66,8 @@ class KaleSpawner(PageSpawner):
 
     def _keep_choice(self) -> None:
         """The cluster took it, so this is what the page shows next time."""
+        mounts = self._planned.mounts
+        self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
         if self._choice is not None:
             own = self._reads_form_itself
             self._last_choice = dict(self.user_options) if own else self._choice.settled()
@@ -84,11 +90,14 @@ class KaleSpawner(PageSpawner):
         state: dict[str, Any] = super().get_state()
         if self._last_choice is not None:
             state["kale_choice"] = self._last_choice
+        if self.last_volumes:
+            state["kale_volumes"] = self.last_volumes
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._last_choice = state.get("kale_choice")
+        self.last_volumes = list(state.get("kale_volumes") or ())
 
     # --- start and stop -----------------------------------------------------------------
 
@@ -99,6 +108,8 @@ class KaleSpawner(PageSpawner):
         except KaleError as exc:
             self._uncount(exc)
             raise shown(exc) from exc
+        finally:
+            self.holds.started(self._held)
 
     async def _started(self) -> str:
         try:
@@ -131,6 +142,11 @@ class KaleSpawner(PageSpawner):
         if offers is not None and profile is not None and choice is not None:
             plan = await self._plan(offers, profile, choice)
         start_id = uuid.uuid4().hex
+        held = self.holds.start(start_id, self.name or "", map(self._key, plan.claims))
+        if held is not None:
+            name = held.partition("/")[2]
+            raise Busy(f'"{name}" is being deleted. Choose another volume.')
+        self._held, self._planned = start_id, plan
         owner = self._owner(start_id)
         template = self.volumes_settings.rok_secret
         secret = expand(template, owner.user, owner.server) if template else ""
@@ -190,7 +206,10 @@ class KaleSpawner(PageSpawner):
     @property
     def _pod_key(self) -> str:
         """What the watches know this server's pod by."""
-        return f"{self.namespace}/{self.pod_name}"
+        return self._key(self.pod_name)
+
+    def _key(self, name: str) -> str:
+        return f"{self.namespace}/{name}"
 
     def _clean(self, start: Start) -> asyncio.Task[None]:
         key, task = start.key(start.name), asyncio.ensure_future(start.clean())
@@ -221,8 +240,12 @@ class KaleSpawner(PageSpawner):
                     await self._start_watching_pods(replace=True)
                     raise TimeoutError(f"pod {key} did not end in {self.start_timeout} seconds")
                 await waiter.wait(5.0)
-                if await objects.pod(self.pod_name) is None:
+                pod = await objects.pod(self.pod_name)
+                if pod is None:
                     watches.pods.resources.pop(key, None)
+                elif not pod["metadata"].get("deletionTimestamp"):
+                    # The request was lost on its way.
+                    await objects.delete_pod(self.pod_name, 0 if now else self.delete_grace_period)
 
     async def get_url(self) -> str:
         """Where the server is. After the hub was restarted during a start, wait for its end."""

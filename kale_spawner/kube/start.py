@@ -151,6 +151,8 @@ class Start:
                     return True
                 self._note_mounts(pod)
                 await waiter.wait(1.0)
+                if not pod["metadata"].get("deletionTimestamp"):
+                    await self.objects.delete_pod(self.name, grace_seconds=1)
         return False
 
     def waiter(self) -> Waiter:

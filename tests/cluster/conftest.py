@@ -19,6 +19,7 @@ from kubespawner.clients import _client_cache
 import images
 import localcluster
 from kale_spawner.spawner import KaleSpawner
+from tests.cluster.faults import Door
 from tests.cluster.servers import CONFIG, LEVEL, Make
 from tests.cluster.waiting import seen
 from tests.spawning import make_spawner
@@ -73,8 +74,14 @@ def namespace(request: pytest.FixtureRequest, core_v1: client.CoreV1Api) -> Iter
 
 
 @pytest.fixture
+async def passage() -> Door | None:
+    """Between spawners and the API server; tests of faults put one there."""
+    return None
+
+
+@pytest.fixture
 async def make(
-    request: pytest.FixtureRequest,
+    passage: Door | None,
     cluster: localcluster.Status,
     core_v1: CoreV1Api,
     namespace: str,
@@ -84,9 +91,9 @@ async def make(
     core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     await kube_config.load_kube_config(config_file=cluster.kubeconfig)
-    configuration = Configuration.get_default_copy()
-    if "through_door" in request.fixturenames:
-        configuration.host = request.getfixturevalue("through_door")[1]
+    if passage is not None:
+        configuration = Configuration.get_default_copy()
+        configuration.host = passage.address
         Configuration.set_default(configuration)
     made: list[KaleSpawner] = []
 

@@ -31,6 +31,7 @@ class Door:
 
     session: aiohttp.ClientSession
     target: str
+    address: str = ""
     calls: list[str] = field(default_factory=list)
     _at: int | None = None
     _fault: str = ""
@@ -85,8 +86,8 @@ class Door:
 
 
 @asynccontextmanager
-async def door(kubeconfig: Path) -> AsyncIterator[tuple[Door, str]]:
-    """The door and its address, in front of the cluster of this kubeconfig."""
+async def door(kubeconfig: Path) -> AsyncIterator[Door]:
+    """A door in front of the cluster of this kubeconfig."""
     server, context = _access(kubeconfig)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
@@ -97,7 +98,8 @@ async def door(kubeconfig: Path) -> AsyncIterator[tuple[Door, str]]:
         listening = TestServer(app)
         await listening.start_server(shutdown_timeout=0.1)
         try:
-            yield made, str(listening.make_url("")).rstrip("/")
+            made.address = str(listening.make_url("")).rstrip("/")
+            yield made
         finally:
             made.disarm()
             await listening.close()

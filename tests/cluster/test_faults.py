@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
 
 
 @pytest.fixture
-async def through_door(cluster: localcluster.Status) -> AsyncIterator[tuple[Door, str]]:
+async def passage(cluster: localcluster.Status) -> AsyncIterator[Door]:
     async with door(Path(cluster.kubeconfig)) as made:
         yield made
 
@@ -70,13 +70,11 @@ async def tried(spawner: KaleSpawner, options: dict[str, Any]) -> str:
 
 async def test_every_call_of_a_start_gone_wrong(
     make: Make,
-    through_door: tuple[Door, str],
+    passage: Door,
     cluster: localcluster.Status,
     core_v1: CoreV1Api,
     namespace: str,
-    record_property: Any,
 ) -> None:
-    passage, _ = through_door
     spawner = make(QUICK)
     await start(spawner, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
     held = shell(cluster, namespace, spawner.pod_name, HELD)
@@ -119,9 +117,8 @@ async def test_every_call_of_a_start_gone_wrong(
 
 
 async def test_every_call_of_a_stop_gone_wrong(
-    make: Make, through_door: tuple[Door, str], core_v1: CoreV1Api, namespace: str
+    make: Make, passage: Door, core_v1: CoreV1Api, namespace: str
 ) -> None:
-    passage, _ = through_door
     spawner = make(QUICK)
     options = {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}}
     await start(spawner, options)
@@ -153,13 +150,12 @@ async def test_every_call_of_a_stop_gone_wrong(
 
 async def test_a_hub_that_ends_at_any_call_of_a_start(
     make: Make,
-    through_door: tuple[Door, str],
+    passage: Door,
     cluster: localcluster.Status,
     core_v1: CoreV1Api,
     namespace: str,
 ) -> None:
     """The next hub knows nothing but what the first one stored; its start finds what is there."""
-    passage, _ = through_door
     first = make(QUICK)
     await start(first, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
     held = shell(cluster, namespace, first.pod_name, HELD)
