@@ -39,6 +39,7 @@ class PlanningSpawner(UpstreamSpawner):
         self._offered: Offers | None = None
         self._profile: Profile | None = None
         self._choice: Choice | None = None
+        self._last_choice: dict[str, Any] | None = None
         self.last_volumes: list[dict[str, Any]] = []
         """The volumes of the last start, each as a `Member`'s fields."""
         super().__init__(*args, **kwargs)
@@ -147,6 +148,14 @@ class PlanningSpawner(UpstreamSpawner):
             [group.name for group in self.user.groups],
             await self._snapshots_missing(),
         )
+
+    def _key(self, name: str) -> str:
+        """What the watches know an object of this namespace by."""
+        return f"{self.namespace}/{name}"
+
+    @property
+    def _pod_key(self) -> str:
+        return self._key(self.pod_name)
 
     async def _cluster(self, fresh: bool = False) -> Cluster:
         return await self.facts.cluster(self.namespace, fresh)

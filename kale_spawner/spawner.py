@@ -50,7 +50,6 @@ class KaleSpawner(PageSpawner):
     """What is being cleaned up after, by the pod's key; a server's next start waits for it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._last_choice: dict[str, Any] | None = None
         self._starting: Start | None = None
         self._planned = Plan()
         self._held = ""
@@ -202,14 +201,6 @@ class KaleSpawner(PageSpawner):
         self._full = ""
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
-
-    @property
-    def _pod_key(self) -> str:
-        """What the watches know this server's pod by."""
-        return self._key(self.pod_name)
-
-    def _key(self, name: str) -> str:
-        return f"{self.namespace}/{name}"
 
     def _clean(self, start: Start) -> asyncio.Task[None]:
         key, task = start.key(start.name), asyncio.ensure_future(start.clean())
