@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from traitlets import Dict, Enum, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import LoggingConfigurable
 
 from kale_spawner.errors import SettingsInvalid
@@ -180,6 +180,11 @@ class KaleVolumes(LoggingConfigurable):
         The annotation rok/creds-secret-name of new claims: the Secret with the user's token for
         Rok's gateway. {slug} and {user_slug} as in names. Empty: no such annotation.
         """,
+    ).tag(config=True)
+
+    pages = Bool(
+        True,
+        help="Whether the hub serves the REST API of volumes, and with it their page.",
     ).tag(config=True)
 
     @validate("min_size", "max_size")
