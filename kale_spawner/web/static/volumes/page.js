@@ -83,7 +83,7 @@ const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used
 const text = (field) => ({ cell: (row) => row[field] ?? "", sort: (row) => row[field] ?? "" });
 const order = { danger: 0, busy: 1, new: 2, ready: 3 };
 const NAME = { id: "name", head: "Name", cell: name, sort: (row) => row.name, className: "kv-first" };
-const STATE = { id: "state", head: "State", cell: dot, sort: (row) => order[words.tone(row.state)] };
+const STATE = { id: "state", head: "State", className: "kv-wide", cell: dot, sort: (row) => order[words.tone(row.state)] };
 const SIZE = { id: "size", head: "Size", cell: (row) => el("span", { class: "kv-num" }, words.size(row.size_bytes ?? row.size)), sort: (row) => row.size_bytes ?? row.size };
 const TAKEN = { id: "taken", head: "Taken", cell: when("taken"), sort: time("taken") };
 const serverCell = (row) => words.capital(words.server(row.server));
@@ -99,7 +99,7 @@ const LISTS = {
       { ...SIZE, cell: sizeCell },
       { id: "used", head: "Used by", cell: (row) => words.capital(words.list(usedBy(row))), sort: (row) => usedBy(row).join() },
       { id: "made", head: "Made", cell: when("created"), sort: time("created") },
-      { id: "from", head: "From", ...text("origin_text"), cell: (row) => words.capital(row.origin_text) },
+      { id: "from", head: "From", className: "kv-wide", ...text("origin_text"), cell: (row) => words.capital(row.origin_text) },
     ],
     of: (row) => actions.ofVolume(row),
     empty: () => [`${noun} no volumes yet: starting a server makes its workspace. `, page.own ? el("a", { href: `${page.base}spawn` }, "Start a server") : null],
@@ -125,7 +125,7 @@ const LISTS = {
       NAME,
       { id: "server", head: "Server", cell: serverCell, sort: (row) => row.server },
       STATE,
-      { id: "volumes", head: "Volumes", cell: (row) => row.volumes.join(", "), sort: (row) => row.volumes.length },
+      { id: "volumes", head: "Volumes", className: "kv-wide", cell: (row) => row.volumes.join(", "), sort: (row) => row.volumes.length },
       { ...TAKEN, cell: when("created"), sort: time("created") },
       { id: "kind", head: "How", cell: (row) => words.capital([row.kind_text, words.reason(row.reason)].filter(Boolean).join(", ")), sort: (row) => row.kind_text },
     ],

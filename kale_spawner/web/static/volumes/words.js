@@ -5,7 +5,7 @@ const UNITS = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20]];
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "";
   for (const [unit, factor] of UNITS)
-    if (bytes >= factor) return `${(bytes / factor).toFixed(1).replace(/\.0$/, "")} ${unit}`;
+    if (bytes >= factor) return `${(bytes / factor).toFixed(bytes / factor < 100 ? 1 : 0).replace(/\.0$/, "")} ${unit}`;
   return `${bytes} bytes`;
 }
 
@@ -31,7 +31,8 @@ const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "
 export const moment = (text) => (text ? DAY.format(new Date(text)) : "");
 
 export const server = (name) => (name ? `server ${name}` : "the default server");
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+// With a capital, unless it begins with somebody's name for something.
+export const capital = (text) => (/^[a-z]+[ ,.:…]|^[a-z]+$/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 
 export function list(words) {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
