@@ -10,7 +10,7 @@ from markupsafe import Markup
 from kale_spawner.model.images import DataPreset, VolumePreset
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Owner, data_template
 from kale_spawner.model.names import expand
-from kale_spawner.model.plan import DEFAULT_DATA_SIZE, DEFAULT_SIZE
+from kale_spawner.model.sources import DEFAULT_DATA_SIZE, DEFAULT_SIZE
 from kale_spawner.offers import Profile, default_of
 from kale_spawner.web.form import ProfileCard
 

@@ -4,6 +4,7 @@
     ├── SettingsInvalid          the administrator's configuration; raised when the hub starts
     ├── ChoiceInvalid            400  what the user asked for; `errors` has one entry per field
     ├── StartFailed              424  the cluster cannot do it; `cause` names the kind of failure
+    │   ├── DiskFull             424  a volume has no room left; `volume` names it
     │   └── Refused              403  quota or policy said no to what would have been created
     └── ClusterError             502  a call to the API server did not succeed
         ├── NotFound             404
@@ -66,6 +67,19 @@ class StartFailed(KaleError):
     def __init__(self, message: str, cause: str = "failed") -> None:
         self.cause = cause
         super().__init__(message)
+
+
+class DiskFull(StartFailed):
+    """The app could not start since a volume is full. volume: its claim, "" when in doubt."""
+
+    def __init__(self, volume: str) -> None:
+        self.volume = volume
+        which = f'Volume "{volume}" is full' if volume else "A volume of this server is full"
+        super().__init__(
+            f"{which}, so the server's program cannot start. Start it again and make the volume "
+            'larger ("Grow to" on the page), or start another server with it and delete files.',
+            "disk-full",
+        )
 
 
 class Refused(StartFailed):

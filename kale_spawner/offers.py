@@ -234,6 +234,7 @@ def make_limits(offers: Offers, taken: Sequence[str], other_names: Sequence[str]
         workspace_names=(DEFAULT_WORKSPACE, *_names(workspaces)),
         data_names=(DEFAULT_DATA, *_names(data)),
         other_names=tuple(other_names),
+        rok_hosts=tuple(volumes.rok_hosts),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ _KUBESPAWNERS = ("profile", "profile_options")
 
 class PageSpawner(PlanningSpawner):
     """Shows the page, and stores what it sends only if that can be done."""
+
+    _full = ""
+    """The volume that the last start found full: the page offers to make it larger."""
 
     @default("options_form")
     def _default_options_form(self) -> Any:
@@ -58,9 +62,14 @@ class PageSpawner(PlanningSpawner):
             parse_choice(last)
         except ChoiceInvalid:
             last = {}
+        have, cluster = await asyncio.gather(self._inventory(), self._cluster())
         return FormView(
             profiles=cards(offers.profiles(), owner, pattern),
-            claims=list((await self._inventory()).claims.values()),
+            claims=list(have.claims.values()),
+            full=self._full,
+            snapshots=[*have.snapshots.values(), *have.shared_snapshots.values()],
+            shared=list(have.shared_claims.values()),
+            cluster=cluster,
             choice=last,
             limits=limits,
             errors=attempt.errors if attempt else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
+from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Plan, make_plan
@@ -139,6 +141,9 @@ class PlanningSpawner(UpstreamSpawner):
             await self._snapshots_missing(),
         )
 
+    async def _cluster(self) -> Cluster:
+        return await self.facts.cluster(self.namespace, fresh=True)
+
     def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
         taken = [mount["mountPath"] for mount in mounts]
@@ -148,7 +153,8 @@ class PlanningSpawner(UpstreamSpawner):
         self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
     ) -> Plan:
         limits, owner = self._limits(offers), self._owner()
-        return make_plan(choice, await self._inventory(), limits, owner, profile.offer, found)
+        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster())
+        return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:
         """kubespawner's pod, the administrator's hook, then volumes and gateway."""
@@ -160,7 +166,7 @@ class PlanningSpawner(UpstreamSpawner):
         profile = self._profile
         if profile is None:
             return pod
-        pod = pods.add_volumes(pod, plan)
+        pod = pods.place(pods.add_volumes(pod, plan), plan.node)
         if profile.kind is None and profile.entry is not None:
             return pod
         pod = pods.harden(pods.set_app(pod, profile.app(self.image)))

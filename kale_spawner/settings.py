@@ -187,6 +187,14 @@ class KaleVolumes(LoggingConfigurable):
         help="Whether the hub serves the REST API of volumes, and with it their page.",
     ).tag(config=True)
 
+    rok_hosts = List(
+        Unicode(),
+        help="""
+        Hosts (or host:port) of the Rok whose snapshots users may make volumes from, by its
+        address (source "rok"). Empty, the default: this is not offered.
+        """,
+    ).tag(config=True)
+
     @validate("min_size", "max_size")
     def _is_size(self, proposal: Proposal) -> str:
         if proposal.value or proposal.trait.name == "min_size":

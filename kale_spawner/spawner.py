@@ -12,7 +12,7 @@ from jupyterhub import spawner as hub_spawner
 from sqlalchemy import inspect
 from traitlets import Float
 
-from kale_spawner.errors import ChoiceInvalid, KaleError
+from kale_spawner.errors import ChoiceInvalid, DiskFull, KaleError, Refused
 from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
@@ -20,6 +20,7 @@ from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan
+from kale_spawner.model.topology import conflict
 from kale_spawner.page import PageSpawner
 from kale_spawner.web.shown import shown
 from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
@@ -63,7 +64,7 @@ class KaleSpawner(PageSpawner):
         """The cluster took it, so this is what the page shows next time."""
         if self._choice is not None:
             own = self._reads_form_itself
-            self._last_choice = dict(self.user_options) if own else self._choice.stored()
+            self._last_choice = dict(self.user_options) if own else self._choice.settled()
             self._store_options(self._last_choice)
 
     def _forget_choice(self) -> None:
@@ -134,12 +135,16 @@ class KaleSpawner(PageSpawner):
         template = self.volumes_settings.rok_secret
         secret = expand(template, owner.user, owner.server) if template else ""
         has_gateway = profile is not None and profile.kind is not None
+        pod = await self._pod_manifest(plan, start_id)
+        await self._check_places(pod, plan)
         return Start(
             objects=self._objects(),
             watches=watches,
-            pod=await self._pod_manifest(plan, start_id),
+            pod=pod,
             claims=[claim_manifest(new, owner, secret) for new in plan.create],
             mounted=plan.claims,
+            beside=plan.beside,
+            grow={each.claim.name: each.size for each in plan.grow},
             user=self.user.name,
             user_label=(USERNAME_LABEL, self._user_label),
             is_ready=self.is_pod_running,
@@ -147,6 +152,16 @@ class KaleSpawner(PageSpawner):
             seconds=max(self.start_timeout - _MARGIN, 1.0),
             grace=self.unschedulable_grace,
         )
+
+    async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
+        """The volumes that are there, and what the profile asks of a node, have one in common."""
+        bound = {claim.name: claim.volume for claim in plan.reuse if claim.volume}
+        if len(bound) + bool(pod["spec"].get("nodeSelector")) < 2:
+            return
+        found = await asyncio.gather(*map(self._objects().volume, bound.values()))
+        volumes = {name: each for name, each in zip(bound, found, strict=True) if each}
+        if reason := conflict(pod, volumes):
+            raise Refused(reason, "topology")
 
     async def _run(self, start: Start) -> str:
         self._starting = start
@@ -163,9 +178,12 @@ class KaleSpawner(PageSpawner):
             # Of a start that it cancels, the hub waits for the end for one second only.
             if not isinstance(exc, asyncio.CancelledError):
                 await _finish(cleaning)
+            if isinstance(exc, DiskFull):
+                self._full = exc.volume
             if isinstance(exc, KaleError):
                 self.log.warning("%s: %s", self._log_name, exc)
             raise
+        self._full = ""
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
 

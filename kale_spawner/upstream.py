@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 
 from jupyterhub.utils import exponential_backoff, maybe_future
 from kubespawner import KubeSpawner
-from kubespawner.clients import shared_client
 from kubespawner.objects import make_namespace, make_owner_reference
 from kubespawner.spawner import EventReflector, PodReflector
 
@@ -71,7 +70,6 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
     def _objects(self) -> Objects:
         return Objects(
             self.api,
-            shared_client("StorageV1Api"),
             self.namespace,
             float(self.k8s_api_request_timeout),
             float(self.k8s_api_request_retry_timeout),

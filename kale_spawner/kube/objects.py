@@ -32,13 +32,12 @@ class Made:
 
 @dataclass(frozen=True)
 class Objects:
-    """api, storage_api: kubernetes_asyncio's CoreV1Api and StorageV1Api.
+    """api: kubernetes_asyncio's CoreV1Api.
 
     attempt_seconds, total_seconds: time-outs of one attempt, and of a call with its repeats.
     """
 
     api: Any
-    storage_api: Any
     namespace: str
     attempt_seconds: float = 3.0
     total_seconds: float = 30.0
@@ -51,14 +50,6 @@ class Objects:
             label_selector=f"{label}={value}",
         )
         return list(answer.get("items") or ())
-
-    async def storage_classes(self) -> frozenset[str] | None:
-        """The names of the cluster's storage classes; None when we may not read them."""
-        try:
-            answer = await self._call(self.storage_api.list_storage_class)
-        except Denied:
-            return None
-        return frozenset(item["metadata"]["name"] for item in answer.get("items") or ())
 
     async def make_namespace(self, manifest: Manifest) -> None:
         """Create the namespace, or find it there. Raises StartFailed where that is not allowed."""
@@ -95,6 +86,34 @@ class Objects:
             if found is not None and start_of(found) == start_of(pod):
                 return found
             raise PodExists(str(exc), exc.detail, exc.code) from exc
+
+    async def grow_claim(self, name: str, size: str) -> Manifest:
+        """Ask for a larger size; it comes later. Raises Denied or Rejected, in the API server's
+        words, for what may not or cannot grow."""
+        body = {"spec": {"resources": {"requests": {"storage": size}}}}
+        return await self._call(
+            self.api.patch_namespaced_persistent_volume_claim,
+            name,
+            self.namespace,
+            body,
+            _content_type="application/merge-patch+json",
+        )
+
+    async def claim(self, name: str) -> Manifest | None:
+        """The claim as it is now."""
+        try:
+            return await self._call(
+                self.api.read_namespaced_persistent_volume_claim, name, self.namespace
+            )
+        except NotFound:
+            return None
+
+    async def volume(self, name: str) -> Manifest | None:
+        """The PersistentVolume; None where it is gone or may not be read."""
+        try:
+            return await self._call(self.api.read_persistent_volume, name)
+        except (NotFound, Denied):
+            return None
 
     async def pod(self, name: str) -> Manifest | None:
         """The pod as it is now."""

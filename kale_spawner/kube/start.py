@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFail
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, Watches
-from kale_spawner.model.failures import Scene, count, failure, no_class, refusal, trouble
+from kale_spawner.model.failures import Scene, count, failure, not_grown, refusal, trouble
 from kale_spawner.model.failures import unschedulable as _unschedulable
 from kale_spawner.model.inventory import owned_by, uses_of
 from kale_spawner.model.mounted import mounted_claims
@@ -33,9 +33,10 @@ _CLAIMS_GONE_SECONDS = 10.0
 class Start:
     """claims: manifests of those to be made. mounted: names of all that the pod mounts.
 
+    grow: the new size of claims that are to be larger.
     is_ready: whether the pod may be called ready, where no gateway tells it better.
     ask: waits for the gateway of a pod with an address; None where there is no gateway.
-    seconds: after these it has failed. grace: see `Scene`.
+    seconds: after these it has failed. grace, beside: see `Scene`.
     """
 
     objects: Objects
@@ -47,6 +48,8 @@ class Start:
     user_label: tuple[str, str]
     is_ready: Callable[[Manifest], bool]
     ask: Callable[[Manifest], Awaitable[None]] | None = None
+    grow: Mapping[str, str] = field(default_factory=dict)
+    beside: str = ""
     seconds: float = 300.0
     grace: float = 15.0
     created: frozenset[str] | None = None
@@ -75,7 +78,6 @@ class Start:
                 await self.remove_pod()
             except (Denied, NotFound, Rejected) as exc:
                 raise _words(exc) from exc
-        await self._check_classes()
 
     async def make(self) -> None:
         """Create claims and pod. Cancelled in between, it still ends what it has begun."""
@@ -173,6 +175,7 @@ class Start:
             ),
             unschedulable_for=0.0 if since is None else time.monotonic() - since,
             grace=self.grace,
+            beside=self.beside,
         )
 
     def progress(self) -> list[Step]:
@@ -182,6 +185,8 @@ class Start:
         try:
             made = await self.objects.make_claims(self.claims, self.user)
             self.created = frozenset(each.manifest["metadata"]["name"] for each in made if each.new)
+            for name, size in self.grow.items():
+                await self._grow(name, size)
             for _ in range(3):
                 try:
                     pod = await self.objects.make_pod(self.pod)
@@ -194,18 +199,15 @@ class Start:
             raise _words(exc) from exc
         self.uid = pod["metadata"]["uid"]
 
-    async def _check_classes(self) -> None:
-        wanted = {
-            claim["spec"].get("storageClassName"): claim["metadata"]["name"]
-            for claim in self.claims
-        }
-        wanted.pop(None, None)
-        present = await self.objects.storage_classes() if wanted else None
-        if present is None:
-            return
-        for storage_class, claim in wanted.items():
-            if storage_class not in present:
-                raise no_class(storage_class, claim, present)
+    async def _grow(self, name: str, size: str) -> None:
+        try:
+            await self.objects.grow_claim(name, size)
+        except NotFound as exc:
+            raise StartFailed(
+                f'Volume "{name}" was deleted meanwhile. Choose another.', "deleted"
+            ) from exc
+        except (Denied, Rejected) as exc:
+            raise not_grown(name, size, exc.detail) from exc
 
     def _current(self) -> Manifest | None:
         pod = self.watches.pods.resources.get(self.key(self.name))

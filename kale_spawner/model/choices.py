@@ -85,11 +85,35 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Workspace(_Part):
-    """The volume under the home directory. What is None comes from the administrator's preset."""
+def _object(value: str) -> str:
+    if len(value) > 253 or not all(map(_DNS_LABEL.fullmatch, value.split("."))):
+        raise ValueError("this is not the name of a snapshot or a volume")
+    return value
 
-    source: Literal["new", "existing", "none"] | None = None
+
+def _origin(value: str) -> str:
+    """A name, or an address of Rok's; which of them it has to be, its source says."""
+    if len(value) > _MAX_PATH or not value.isprintable() or " " in value:
+        raise ValueError(f"use at most {_MAX_PATH} printable characters, and no spaces")
+    return value if "/" in value else _object(value)
+
+
+Source = Literal["new", "existing", "snapshot", "clone", "shared", "rok"]
+WorkspaceSource = Literal["new", "existing", "none", "snapshot", "clone", "shared", "rok"]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+class Workspace(_Part):
+    """The volume under the home directory. What is None comes from the administrator's preset.
+
+    origin: what a new volume is filled from: the name of a snapshot (source "snapshot") or of a
+    volume ("clone"), or an address of Rok's ("rok"). Of "existing" and "shared", `name` says
+    which volume. A larger size than an existing volume has makes it grow.
+    """
+
+    source: WorkspaceSource | None = None
     name: ClaimName | None = None
+    origin: Origin | None = None
     size: Size | None = None
     mount: MountPath | None = None
     storage_class: ClassName | None = None
@@ -97,15 +121,19 @@ class Workspace(_Part):
 
 
 class DataVolume(_Part):
-    """A further volume. `mount` has no default: where data stand is the user's own decision."""
+    """A further volume. `mount` has no default: where data stand is the user's own decision.
 
-    source: Literal["new", "existing"] = "new"
+    read_only: None is the source's own: a shared volume is read only, any other is not.
+    """
+
+    source: Source = "new"
     name: ClaimName | None = None
+    origin: Origin | None = None
     size: Size | None = None
     mount: MountPath | None = None
     storage_class: ClassName | None = None
     access_mode: AccessMode | None = None
-    read_only: bool = False
+    read_only: bool | None = None
 
 
 class UnlistedChoice(_Part):
@@ -127,6 +155,15 @@ class Choice(_Part):
     image: Annotated[str, AfterValidator(_image)] | None = None
     workspace: Workspace = Workspace()
     data_volumes: Annotated[list[DataVolume], Field(max_length=100)] | None = None
+
+    def settled(self) -> dict[str, Any]:
+        """What is asked for again next time: a volume that has grown is not to grow again, nor to
+        be too large for a size that it had."""
+        stored = self.stored()
+        for volume in (stored.get("workspace") or {}, *(stored.get("data_volumes") or ())):
+            if volume.get("source") == "existing":
+                volume.pop("size", None)
+        return stored
 
     def stored(self) -> dict[str, Any]:
         """Plain JSON data with the version: what the hub keeps. `parse_choice` takes it back."""

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_spawner.errors import Refused, StartFailed
-from kale_spawner.wire import GATEWAY_CONTAINER
+from kale_spawner.errors import DiskFull, Refused, StartFailed
+from kale_spawner.model.mounts import WORKSPACE
+from kale_spawner.wire import APP_CONTAINER, GATEWAY_CONTAINER
 
 Object = Mapping[str, Any]
 
@@ -31,6 +32,8 @@ _NO_VOLUME = re.compile(
     r"code = (InvalidArgument|ResourceExhausted|OutOfRange|PermissionDenied|Unauthenticated"
     r"|Unimplemented|FailedPrecondition)"
 )
+_BUSY_SOURCE = re.compile(r"not ready|not bound|is being|in progress|pending", re.IGNORECASE)
+_FULL = re.compile(r"No space left on device|ENOSPC|Errno 28|disk quota exceeded", re.IGNORECASE)
 _TRIES = 3
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
                   "RegistryUnavailable", "ImageInspectError")  # fmt: skip
@@ -42,7 +45,7 @@ class Scene:
 
     pod: None before it is there. claims: by name, those of the plan. events: of the pod and the
     claims, of this start only, oldest first. unschedulable_for: seconds; grace: how many of
-    them are given to an autoscaler that has not said anything.
+    them are given to an autoscaler that has not said anything. beside: see `Plan`.
     """
 
     pod: Object | None = None
@@ -50,6 +53,7 @@ class Scene:
     events: tuple[Object, ...] = ()
     unschedulable_for: float = 0.0
     grace: float = 15.0
+    beside: str = ""
 
 
 def failure(scene: Scene) -> StartFailed | None:
@@ -103,6 +107,8 @@ def _claims_failed(scene: Scene) -> StartFailed | None:
         message = str(event.get("message") or "")
         if found := _NO_CLASS.search(message):
             return no_class(found["name"], name)
+        if _BUSY_SOURCE.search(message):
+            continue
         if _NO_VOLUME.search(message) or count(event) >= _TRIES:
             return StartFailed(
                 f'Volume "{name}" could not be made: {message}. '
@@ -128,6 +134,17 @@ def no_class(storage_class: str, claim: str, present: Iterable[str] = ()) -> Sta
     )
 
 
+def not_grown(claim: str, size: str, detail: str) -> StartFailed:
+    """The API server refused a larger size, in its own words."""
+    if "exceeded quota" in detail:
+        return refusal(detail)
+    return Refused(
+        f'Volume "{claim}" could not grow to {size}: {_short(detail)}. Start without growing it, '
+        "copy it to a larger one, or ask your administrator.",
+        "growth",
+    )
+
+
 def _containers_failed(scene: Scene) -> StartFailed | None:
     for status in statuses(scene.pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
@@ -140,7 +157,7 @@ def _containers_failed(scene: Scene) -> StartFailed | None:
                 "Ask your administrator.",
                 "container",
             )
-        crashed = _crash(status)
+        crashed = _crash(scene, status)
         if crashed:
             return crashed
     return None
@@ -180,7 +197,7 @@ def _no_image(status: Object, message: str) -> StartFailed:
     )
 
 
-def _crash(status: Object) -> StartFailed | None:
+def _crash(scene: Scene, status: Object) -> StartFailed | None:
     """A container that ended twice ends again."""
     state = status.get("state") or {}
     down = state.get("terminated") or (state.get("waiting") or {}).get("reason")
@@ -195,14 +212,31 @@ def _crash(status: Object) -> StartFailed | None:
             "Choose a larger profile, or ask your administrator.",
             "memory",
         )
+    said = str(last.get("message") or "")
+    if status["name"] == APP_CONTAINER and _FULL.search(said):
+        return DiskFull(_fullest(scene))
     whose = "The gateway" if status["name"] == GATEWAY_CONTAINER else "The server's program"
-    said = _short(str(last.get("message") or ""))
+    said = _last_words(said)
     return StartFailed(
         f"{whose} keeps ending as soon as it is started (exit code {last.get('exitCode')})"
         f"{': ' + said if said else ''}. "
         "Try another image, or an empty workspace; its log tells your administrator more.",
         "crash",
     )
+
+
+def _fullest(scene: Scene) -> str:
+    """The claim under the app's home: where programs write when they start; else the only one."""
+    for volume in ((scene.pod or {}).get("spec") or {}).get("volumes") or ():
+        if volume["name"] == WORKSPACE and volume.get("persistentVolumeClaim"):
+            return str(volume["persistentVolumeClaim"]["claimName"])
+    return next(iter(scene.claims), "") if len(scene.claims) == 1 else ""
+
+
+def _last_words(text: str) -> str:
+    """Of a log the last line counts, of a message all."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _short(lines[-1] if len(lines) > 3 else text)
 
 
 def _pod_failed(scene: Scene) -> StartFailed | None:
@@ -219,6 +253,12 @@ def _unschedulable(scene: Scene) -> StartFailed | None:
         return None
     if scene.unschedulable_for < scene.grace and not any(_reason(scene, "NotTriggerScaleUp")):
         return None
+    if scene.beside:
+        return Refused(
+            f"Volume {scene.beside}, where this server has no room: {_short(message)}. Stop that "
+            "server, or choose another volume.",
+            "unschedulable",
+        )
     return Refused(
         f"No machine of the cluster has room for this server: {_short(message)} "
         "Stop another server, choose a smaller profile, or ask your administrator.",

@@ -16,7 +16,15 @@ from pydantic import (
 )
 
 from kale_spawner.errors import SettingsInvalid
-from kale_spawner.model.choices import AccessMode, ClassName, MountPath, Size, field_errors
+from kale_spawner.model.choices import (
+    AccessMode,
+    ClassName,
+    MountPath,
+    Origin,
+    Size,
+    WorkspaceSource,
+    field_errors,
+)
 
 GatewayMode = Literal["sidecar", "container", "none"]
 Mode = Literal["proposed", "fixed", "hidden"]
@@ -38,13 +46,14 @@ class VolumePreset(_Entry):
     name: a claim's name; `{slug}` stands for user and server, `{user_slug}` for the user.
     """
 
-    source: Literal["new", "existing", "none"] = "new"
+    source: WorkspaceSource = "new"
     name: str | None = None
+    origin: Origin | None = None
     size: Size | None = None
     mount: MountPath | None = None
     storage_class: ClassName | None = None
     access_mode: AccessMode | None = None
-    read_only: bool = False
+    read_only: bool | None = None
 
     @field_validator("name")
     @classmethod
@@ -55,7 +64,7 @@ class VolumePreset(_Entry):
 
     @field_validator("read_only")
     @classmethod
-    def _filled(cls, value: bool, info: ValidationInfo) -> bool:
+    def _filled(cls, value: bool | None, info: ValidationInfo) -> bool | None:
         if value and info.data.get("source") == "new":
             raise ValueError(EMPTY_FOREVER)
         return value
@@ -77,7 +86,7 @@ class DataPreset(_Entry):
     @classmethod
     def _mounted(cls, value: tuple[VolumePreset, ...]) -> tuple[VolumePreset, ...]:
         if any(each.source == "none" or not each.mount for each in value):
-            raise ValueError("each needs a mount, and the source new or existing")
+            raise ValueError('each needs a mount, and another source than "none"')
         return value
 
 

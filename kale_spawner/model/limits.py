@@ -58,6 +58,7 @@ class Limits:
     workspace_names: tuple[str, ...] = (DEFAULT_WORKSPACE,)
     data_names: tuple[str, ...] = (DEFAULT_DATA,)
     other_names: tuple[str, ...] = ()
+    rok_hosts: tuple[str, ...] = ()
 
 
 def data_template(number: int) -> str:

@@ -11,37 +11,31 @@ from typing import Any
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
-from kale_spawner.model.images import EMPTY_FOREVER, DataPreset, VolumePreset, WorkspacePreset
+from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, Role, data_template
 from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
-from kale_spawner.model.quantity import parse_size
+from kale_spawner.model.quota import quota_errors
+from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Growth, NewClaim, Sources, Volume
 
-DEFAULT_SIZE = "10Gi"
-DEFAULT_DATA_SIZE = "5Gi"
 HOME = "/home/jovyan"
 
 
 @dataclass(frozen=True)
-class NewClaim:
-    """A claim to be made. storage_class "" leaves it to the cluster's default."""
-
-    name: str
-    size: str
-    storage_class: str
-    access_mode: str
-    role: Role
-    mount: str
-
-
-@dataclass(frozen=True)
 class Plan:
-    """reuse: claims of the user's own that are there already. mounts: the outer ones first."""
+    """reuse: claims that are there already, the user's own or shared. grow: those of the user's
+    that are made larger. mounts: the outer ones first. node: where the pod has to run, "" for
+    anywhere; beside: why, in words: a claim of one node is mounted there by another server.
+    """
 
     create: tuple[NewClaim, ...] = ()
     reuse: tuple[Claim, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    grow: tuple[Growth, ...] = ()
+    node: str = ""
+    beside: str = ""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -64,34 +58,47 @@ def make_plan(
     owner: Owner,
     offer: Offer,
     found: Sequence[FieldError] = (),
+    cluster: Cluster | None = None,
 ) -> Plan:
     """The plan for the volumes of a choice. Raises ChoiceInvalid with all that is wrong.
 
     found: what is known to be wrong. It is told with the rest; the choice lacks those fields,
-    and nothing is concluded from what would stand in for them.
+    and nothing is concluded from what would stand in for them. cluster: what it offers, where
+    that is known.
     """
-    planner = _Planner(inventory, limits, owner, found)
+    planner = _Planner(inventory, limits, owner, found, cluster or Cluster())
     planner.workspace(choice.workspace, offer.workspace)
     planner.data_volumes(choice.data_volumes, offer.data_volumes)
     for error in mount_errors(planner.mounts, planner.fields, limits):
         planner.error(error.field, error.message)
+    sources = planner.sources
+    if not planner.errors:
+        for error in quota_errors(sources.create, sources.grow, sources.cluster):
+            planner.error(error.field, error.message)
     if planner.errors:
         raise ChoiceInvalid(sorted(planner.errors.values(), key=_position))
-    return Plan(tuple(planner.create), tuple(planner.reuse), outer_first(planner.mounts))
-
-
-_Asked = Workspace | DataVolume
+    return Plan(
+        tuple(sources.create.values()),
+        tuple(sources.reuse),
+        outer_first(planner.mounts),
+        tuple(sources.grow.values()),
+        sources.node,
+        sources.beside,
+    )
 
 
 class _Planner:
     def __init__(
-        self, inventory: Inventory, limits: Limits, owner: Owner, found: Sequence[FieldError]
+        self,
+        inventory: Inventory,
+        limits: Limits,
+        owner: Owner,
+        found: Sequence[FieldError],
+        cluster: Cluster,
     ) -> None:
-        self.inventory, self.limits, self.owner = inventory, limits, owner
-        self.create: list[NewClaim] = []
-        self.reuse: list[Claim] = []
+        self.limits, self.owner = limits, owner
+        self.sources = Sources(inventory, limits, owner, cluster, self.error)
         self.mounts: list[Mount] = []
-        self.names: set[str] = set()
         self.fields: dict[str, str] = {}
         self.unknown = frozenset(each.field for each in found)
         self.errors = {each.field: each for each in found}
@@ -116,12 +123,16 @@ class _Planner:
         source = asked.source or preset.source
         # A preset for a new volume says nothing about the one that the user picked instead.
         same = preset if source == preset.source else WorkspacePreset(source=source)
+        origin = asked.origin or same.origin
         name = asked.name
-        if name is None and (source == "new" or (same.name and source == "existing")):
+        if name is None and (source == "new" or (same.name and source in ("existing", "shared"))):
             name = self._named(same.name, DEFAULT_WORKSPACE)
+        elif name is None and source in FILLED:
+            name = self.sources.free(self._named(same.name, DEFAULT_WORKSPACE), source, origin)
         merged = Workspace(
             source=source,
             name=name,
+            origin=origin,
             size=asked.size or same.size,
             mount=asked.mount or preset.mount or HOME,
             storage_class=asked.storage_class or same.storage_class,
@@ -155,8 +166,8 @@ class _Planner:
         taken = {each.name for each in volumes if each.name}
         for index, volume in enumerate(volumes):
             sized = volume.size is not None
-            if volume.source == "new" and not volume.name:
-                volume = volume.model_copy(update={"name": self._free(taken)})
+            if volume.source in ("new", *FILLED) and not volume.name:
+                volume = volume.model_copy(update={"name": self._free(volume, taken)})
             self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
 
     def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:
@@ -185,89 +196,33 @@ class _Planner:
     def _named(self, template: str | None, default: str) -> str:
         return expand(template or default, self.owner.user, self.owner.server)
 
-    def _free(self, taken: set[str]) -> str:
+    def _free(self, volume: DataVolume, taken: set[str]) -> str:
         """The next derived name that no other row has. A claim of that name is the same row's
         of an earlier start: so a choice without names means the same volumes every time."""
         number = 1
-        while (name := self._named(None, data_template(number))) in taken:
+        while (name := self._named(None, data_template(number))) in taken or (
+            volume.source in FILLED
+            and name != self.sources.free(name, volume.source, volume.origin)
+        ):
             number += 1
         taken.add(name)
         return name
 
     def _none(self, asked: Workspace, merged: Workspace) -> None:
-        for field in ("name", "storage_class", "access_mode"):
+        for field in ("name", "origin", "storage_class", "access_mode"):
             if getattr(asked, field) is not None:
                 self.error(f"workspace.{field}", "there is no volume; leave this out")
         if merged.size:
             self.error("workspace.size", rules.size_error(merged.size, self.limits))
         self._mount("workspace", WORKSPACE, merged, claim=None)
 
-    def _volume(self, field: str, volume: _Asked, sized: bool, name: str) -> None:
-        if self.is_unknown(f"{field}.name") or self.is_unknown(f"{field}.source"):
-            if volume.source == "new":
-                self._new(field, volume)
-        elif not volume.name:
-            self.error(f"{field}.name", "choose which of your volumes")
-        else:
-            self._named_volume(field, volume, volume.name, sized)
+    def _volume(self, field: str, volume: Volume, sized: bool, name: str) -> None:
+        if not self.is_unknown(f"{field}.source"):
+            known = not self.is_unknown(f"{field}.name")
+            self.sources.take(field, volume, _role(field), sized=sized, named=known)
         self._mount(field, name, volume, claim=volume.name)
 
-    def _named_volume(self, field: str, volume: _Asked, name: str, sized: bool) -> None:
-        claim = self.inventory.claims.get(name)
-        if claim is not None or volume.source == "existing":
-            self.error(f"{field}.name", self.inventory.unusable(name))
-        else:
-            reason = rules.name_error(name, _role(field), self.owner, self.limits)
-            self.error(f"{field}.name", reason)
-        if name in self.names:
-            self.error(
-                f"{field}.name", f'"{name}" is there twice; take another volume, or another name'
-            )
-        self.names.add(name)
-        if claim is not None:
-            self._existing(field, volume, claim, sized)
-        elif volume.source == "new":
-            self._new(field, volume)
-
-    def _existing(self, field: str, volume: _Asked, claim: Claim, sized: bool) -> None:
-        """Also "new" with the name of one's own claim: a start may run twice."""
-        if sized and volume.size and parse_size(volume.size) > claim.size_bytes:
-            self.error(
-                f"{field}.size",
-                f'you have a volume "{claim.name}" of {claim.capacity} already; '
-                "use that, or another name for a larger one",
-            )
-        if volume.source == "existing":
-            if volume.storage_class not in (None, claim.storage_class):
-                self.error(f"{field}.storage_class", "an existing volume cannot change this")
-            if volume.access_mode and volume.access_mode not in claim.access_modes:
-                self.error(f"{field}.access_mode", "an existing volume cannot change this")
-        self.reuse.append(claim)
-
-    def _new(self, field: str, volume: _Asked) -> None:
-        role = _role(field)
-        new = NewClaim(
-            name=volume.name or "",
-            size=volume.size or (DEFAULT_SIZE if role == "workspace" else DEFAULT_DATA_SIZE),
-            storage_class=_or_first(volume.storage_class, self.limits.storage_classes),
-            access_mode=_or_first(volume.access_mode, self.limits.access_modes),
-            role=role,
-            mount=volume.mount or "",
-        )
-        self.error(f"{field}.size", rules.size_error(new.size, self.limits))
-        self.error(
-            f"{field}.storage_class",
-            rules.allowed_error(new.storage_class, self.limits.storage_classes, "the class"),
-        )
-        self.error(
-            f"{field}.access_mode",
-            rules.allowed_error(new.access_mode, self.limits.access_modes, "the mode"),
-        )
-        if isinstance(volume, DataVolume) and volume.read_only:
-            self.error(f"{field}.read_only", EMPTY_FOREVER)
-        self.create.append(new)
-
-    def _mount(self, field: str, name: str, volume: _Asked, claim: str | None) -> None:
+    def _mount(self, field: str, name: str, volume: Volume, claim: str | None) -> None:
         if not volume.mount or self.is_unknown(f"{field}.mount"):
             self.error(f"{field}.mount", "say where it is mounted, like /home/jovyan/data")
             return
@@ -277,7 +232,7 @@ class _Planner:
                 volume=name,
                 path=volume.mount,
                 claim=claim,
-                read_only=isinstance(volume, DataVolume) and volume.read_only,
+                read_only=self.sources.is_read_only(volume),
                 size_limit=volume.size if claim is None else None,
             )
         )
@@ -292,7 +247,3 @@ def _position(error: FieldError) -> tuple[int, int]:
     first, number, *_ = [*error.field.split("."), ""]
     fields = list(Choice.model_fields)
     return fields.index(first) if first in fields else -1, int(number) if number.isdigit() else 0
-
-
-def _or_first(value: str | None, allowed: tuple[str, ...]) -> str:
-    return value if value is not None else (allowed[0] if allowed else "")

@@ -103,6 +103,23 @@ def add_gateway(pod: Manifest, gateway: Gateway) -> Manifest:
     return pod
 
 
+def place(pod: Manifest, node: str) -> Manifest:
+    """The pod on this node only: whatever else the administrator requires still holds.
+
+    By name, since the label of the host need not equal it; terms are alternatives, so each of
+    them has to ask for it.
+    """
+    if not node:
+        return pod
+    pod = copy.deepcopy(pod)
+    affinity = pod["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
+    asked = {"key": "metadata.name", "operator": "In", "values": [node]}
+    for term in required.setdefault("nodeSelectorTerms", [{}]) or [{}]:
+        term.setdefault("matchFields", []).append(asked)
+    return pod
+
+
 def set_app(pod: Manifest, app: App) -> Manifest:
     """The app started as `app` says."""
     pod = copy.deepcopy(pod)
@@ -130,6 +147,8 @@ def harden(pod: Manifest) -> Manifest:
         "supplementalGroups": [100],
         **whole,
     }
+    # A program that fails at once has its last words told to the user: see `failures`.
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     ours = {key: value for key, value in (_APP_USER | _RESTRICTED).items() if key not in whole}
     if (whole | own).get("runAsUser") == 0:
         ours.pop("runAsNonRoot", None)

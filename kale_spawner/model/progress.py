@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kale_spawner.model import marks
 from kale_spawner.model.failures import Object, Scene, statuses, unschedulable
+from kale_spawner.model.inventory import Origin
+from kale_spawner.model.quantity import parse_size
 from kale_spawner.wire import APP_CONTAINER
 
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -33,9 +36,11 @@ def _claims(scene: Scene, created: frozenset[str]) -> Iterator[Step]:
     for name, claim in sorted(scene.claims.items()):
         if name in created:
             size = claim["spec"]["resources"]["requests"]["storage"]
-            yield Step(10, f"Volume {name} ({size}) was made")
+            yield Step(10, f"Volume {name} ({size}) was made{_filled_from(claim)}")
         else:
             yield Step(10, f"Volume {name} is used again")
+        if growth := _growth(claim):
+            yield Step(20, f"Volume {name} grows {growth}")
     for event in scene.events:
         if event["involvedObject"].get("kind") != "PersistentVolumeClaim":
             continue
@@ -44,8 +49,26 @@ def _claims(scene: Scene, created: frozenset[str]) -> Iterator[Step]:
             yield Step(15, f"Volume {name}: {event.get('message')}")
         elif event.get("reason") == "Provisioning":
             yield Step(20, f"Volume {name} is being prepared")
-        elif event.get("reason") in ("ProvisioningSucceeded", "FileSystemResizeSuccessful"):
+        elif event.get("reason") == "ProvisioningSucceeded":
             yield Step(25, f"Volume {name} is ready")
+        elif event.get("reason") == "FileSystemResizeSuccessful":
+            yield Step(50, f"Volume {name} has grown")
+
+
+def _filled_from(claim: Object) -> str:
+    origin = Origin.from_json((claim["metadata"].get("annotations") or {}).get(marks.ORIGIN))
+    if origin is None:
+        return ""
+    what = {"snapshot": "from snapshot", "clone": "as a copy of"}.get(origin.source, "from")
+    return f" {what} {origin.name}"
+
+
+def _growth(claim: Object) -> str:
+    has = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    wanted = claim["spec"]["resources"]["requests"]["storage"]
+    if not has or parse_size(wanted) <= parse_size(has):
+        return ""
+    return f"from {has} to {wanted}"
 
 
 def _pod(scene: Scene) -> Iterator[Step]:

@@ -18,11 +18,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
-from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.inventory import Claim, Inventory, Snapshot
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
+from kale_spawner.model.sources import FILLED, cannot_grow
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
-from kale_spawner.web.words import claim_words, human_size, problem, sentence, summary_line, used_by
+from kale_spawner.web.words import (
+    human_size,
+    problem,
+    sentence,
+    summary_line,
+    thing_words,
+    used_by,
+)
 
 __all__ = ["FormView", "ProfileCard", "parse_form", "render_form"]
 
@@ -57,8 +66,11 @@ class ProfileCard:
 class FormView:
     """All that the page shows.
 
-    claims: the user's own, and nobody else's. choice: a choice's JSON that fills the form in
-        (last time's, or what a link asked for); what it leaves out comes from the preset.
+    claims, snapshots: the user's own, and shared snapshots. shared: volumes that an
+        administrator shares with the user. cluster: what is known of classes.
+    full: a volume that the last start found full: it is offered to grow.
+    choice: a choice's JSON that fills the form in (last time's, or what a link asked for); what
+        it leaves out comes from the preset.
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
     name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
     kept_names: what the user's own starts call their volumes (`limits.own_names`).
@@ -69,6 +81,10 @@ class FormView:
 
     profiles: Sequence[ProfileCard]
     claims: Sequence[Claim] = ()
+    snapshots: Sequence[Snapshot] = ()
+    shared: Sequence[Claim] = ()
+    cluster: Cluster = field(default_factory=Cluster)
+    full: str = ""
     choice: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     errors: Sequence[FieldError] = ()
@@ -88,11 +104,12 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"claim_words": claim_words, "split_quantity": split_quantity}
+_environment.filters |= {"thing_words": thing_words, "split_quantity": split_quantity}
 
 _BLANK: dict[str, Any] = {
     "source": "new",
     "name": "",
+    "origin": "",
     "size": "",
     "mount": "",
     "storage_class": "",
@@ -109,7 +126,10 @@ def render_form(view: FormView) -> str:
     preset = presets[card.id] if card else _preset(ProfileCard("", ""), view)
     workspace = preset["workspace"]
     if isinstance(asked := filled.get("workspace"), Mapping):
-        workspace = _volume(asked if view.submitted is not None else workspace | asked, view)
+        # A preset for one source says nothing about another: see `plan.py`.
+        same = asked.get("source", workspace["source"]) == workspace["source"]
+        preset_too = {**workspace, **asked} if same else {"mount": workspace["mount"], **asked}
+        workspace = _volume(asked if view.submitted is not None else preset_too, view)
     volumes = preset["data_volumes"]
     if isinstance(asked := filled.get("data_volumes"), list):
         volumes = [_volume(each, view) for each in asked if isinstance(each, Mapping)]
@@ -127,7 +147,8 @@ def render_form(view: FormView) -> str:
         blank=_BLANK,
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
-        volumes_open=any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
+        volumes_open=bool(view.full)
+        or any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
         unlisted=UNLISTED,
@@ -152,7 +173,8 @@ class _Page:
         self.fixed = card.fixed
         self.hidden = card.hidden
         self.claims = [claim for claim in view.claims if not claim.deleting]
-        self.claim_names = {claim.name for claim in self.claims}
+        self.snapshots = [each for each in view.snapshots if not each.deleting]
+        self.shared = [claim for claim in view.shared if not claim.deleting]
         self.going = {claim.name for claim in view.claims if claim.deleting}
         self.limits = view.limits
         self.now = view.now
@@ -184,9 +206,22 @@ def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
     this is what the user typed."""
     volume = {**_BLANK, **{key: value for key, value in asked.items() if value is not None}}
     made = any(claim.name == volume["name"] for claim in view.claims)
-    if view.submitted is None and volume["source"] == "new" and made:
-        volume["source"] = "existing"
+    if view.submitted is None and volume["source"] in ("new", *FILLED) and made:
+        volume |= {"source": "existing", "origin": "", "size": ""}
+    if view.submitted is None and volume["source"] == "existing" and volume["name"] == view.full:
+        volume["size"] = volume["size"] or _larger(view)
     return volume
+
+
+def _larger(view: FormView) -> str:
+    """Half as much again for the full volume, in whole units; "" where it cannot grow."""
+    for claim in view.claims:
+        if claim.name == view.full and not cannot_grow(claim, view.cluster):
+            unit = next((each for each in (1 << 30, 1 << 20) if claim.size_bytes >= each), 1)
+            larger = -(-claim.size_bytes * 3 // (2 * unit)) * unit
+            most = view.limits.max_size
+            return format_size(larger if most is None else max(min(larger, most), claim.size_bytes))
+    return ""
 
 
 def _stale(
@@ -195,11 +230,14 @@ def _stale(
     """Volumes of last time that cannot be mounted any more: said before anybody presses Start."""
     there = Inventory({claim.name: claim for claim in view.claims})
     rows = {f"data_volumes.{index}": volume for index, volume in enumerate(volumes)}
-    asked = {
-        f"{path}.name": there.unusable(str(volume["name"]))
-        for path, volume in {"workspace": workspace, **rows}.items()
-        if volume["source"] == "existing" and volume["name"]
-    }
+    shared = {claim.name for claim in view.shared if not claim.deleting}
+    asked: dict[str, str | None] = {}
+    for path, volume in {"workspace": workspace, **rows}.items():
+        name = str(volume["name"])
+        if volume["source"] == "existing" and name:
+            asked[f"{path}.name"] = there.unusable(name)
+        elif volume["source"] == "shared" and name not in shared:
+            asked[f"{path}.name"] = f'no volume "{name}" is shared with you; choose another'
     return [FieldError(path, message) for path, message in asked.items() if message]
 
 
@@ -222,7 +260,12 @@ def _places(
         places[path] = f"{stem}-mount"
         for name in ("size", "mount", "storage_class", "access_mode", "read_only"):
             places[f"{path}.{name}"] = f"{stem}-{name}"
-        places[f"{path}.name"] = f"{stem}-{'claim' if volume['source'] == 'existing' else 'name'}"
+        source = volume["source"]
+        named = {"existing": "claim", "shared": "shared"}.get(source, "name")
+        places[f"{path}.name"] = f"{stem}-{named}"
+        places[f"{path}.origin"] = f"{stem}-{source}"
+        if source == "existing":
+            places[f"{path}.size"] = f"{stem}-grow"
         places[f"{path}.source"] = f"{stem}-source-{volume['source']}"
     return places
 
@@ -242,14 +285,37 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
         "keptNames": dict(view.kept_names),
         "claims": {
             claim.name: {
-                "size": human_size(claim.size_bytes),
+                "words": human_size(claim.size_bytes),
                 "bytes": claim.size_bytes,
-                "capacity": claim.capacity,
+                "size": claim.capacity,
                 "deleting": claim.deleting,
                 "mount": claim.last_mount,
                 "used": sentence(used_by(claim)),
+                "bound": claim.phase == "Bound",
+                "wanted": max(claim.requested_bytes, claim.size_bytes),
+                "fixed": cannot_grow(claim, view.cluster) or "",
+                "origin": f"{made.source} {made.name}" if (made := claim.origin) else "",
             }
             for claim in view.claims
+        },
+        "snapshots": {
+            each.name: {
+                "volume": each.volume,
+                "size": each.size,
+                "bytes": each.size_bytes,
+                "mount": each.last_mount,
+                "unready": each.unready,
+            }
+            for each in view.snapshots
+        },
+        "shared": {
+            claim.name: {
+                "mount": claim.last_mount,
+                "writable": bool(claim.shared and claim.shared.writable),
+                "deleting": claim.deleting,
+                "about": claim.shared.description if claim.shared else "",
+            }
+            for claim in view.shared
         },
         "profiles": {
             card.id: {

@@ -12,6 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FILLED = ("snapshot", "clone", "rok")
+"""Sources of a volume that is made with something in it; their fields' names too."""
+
 UNLISTED = "unlisted-choice"
 """kubespawner's word for free text where the listed choices do not fit."""
 
@@ -66,7 +69,12 @@ def _volume(fields: Mapping[str, str]) -> dict[str, Any]:
     if source == "none":
         return {"source": "none"}
     if source == "existing":
-        texts = {"name": fields.get("claim", "").strip(), "mount": texts["mount"]}
+        size = quantity(fields.get("grow", ""), fields.get("grow_unit", ""))
+        texts = {"name": fields.get("claim", "").strip(), "mount": texts["mount"], "size": size}
+    elif source == "shared":
+        texts = {"name": fields.get("shared", "").strip(), "mount": texts["mount"]}
+    elif source in FILLED:
+        texts["origin"] = fields.get(source, "").strip()
     volume: dict[str, Any] = {name: text for name, text in texts.items() if text}
     if source:
         volume["source"] = source
@@ -82,9 +90,9 @@ def _rows(fields: Mapping[str, str]) -> list[dict[str, Any]]:
     volumes = []
     for _, row in sorted(rows.items()):
         volume = _volume(row)
-        if "remove" in row or not volume.keys() & {"name", "mount", "size"}:
+        if "remove" in row or not volume.keys() & {"name", "mount", "size", "origin"}:
             continue
-        if volume.get("source") == "existing" and "read_only" in row:
+        if volume.get("source") in ("existing", "shared", *FILLED) and "read_only" in row:
             volume["read_only"] = True
         volumes.append(volume)
     return volumes

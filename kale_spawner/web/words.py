@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kale_spawner.model.inventory import Claim
+from kale_spawner.model.inventory import Claim, Snapshot
 from kale_spawner.web.parse import split_quantity
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
@@ -46,6 +46,24 @@ def claim_words(claim: Claim, now: datetime) -> str:
     """ "10 GiB, 3 days old, used by server lab": one claim in a list."""
     words = [human_size(claim.size_bytes), age(claim.created, now), used_by(claim)]
     return ", ".join(word for word in words if word)
+
+
+def snapshot_words(snapshot: Snapshot, now: datetime) -> str:
+    """ "of data-1, 10 GiB, 3 days old": one snapshot in a list."""
+    whose = f"of {snapshot.volume}" if snapshot.volume else ""
+    state = "" if snapshot.ready else "not ready"
+    size = human_size(snapshot.size_bytes) if snapshot.size_bytes else ""
+    shared = "shared" if snapshot.shared else ""
+    words = [whose, size, age(snapshot.taken or snapshot.created, now), shared, state]
+    return ", ".join(word for word in words if word)
+
+
+def thing_words(thing: Claim | Snapshot, now: datetime) -> str:
+    """What stands beside its name in a list to choose from."""
+    if isinstance(thing, Snapshot):
+        return snapshot_words(thing, now)
+    about = thing.shared.description if thing.shared else ""
+    return ", ".join(word for word in (about, claim_words(thing, now)) if word)
 
 
 def used_by(claim: Claim) -> str:
@@ -87,6 +105,12 @@ def _workspace_words(workspace: Mapping[str, Any], claims: Mapping[str, Claim]) 
     claim = claims.get(name)
     if source == "none":
         return "No workspace: files are lost when the server stops"
+    if source in ("snapshot", "clone", "rok"):
+        origin = str(workspace.get("origin", ""))
+        how = {"snapshot": "from snapshot", "clone": "a copy of", "rok": "from"}[source]
+        return f"Workspace {how} {origin}" if origin else "Workspace not chosen yet"
+    if source == "shared":
+        return f"Workspace {name}, shared" if name else "Workspace not chosen yet"
     if source == "existing" and claim is not None:
         size = human_size(claim.size_bytes)
         return f"Workspace {name}" + (" is being deleted" if claim.deleting else f", {size}")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
+from kubernetes.client import CoreV1Api
 from kubernetes.config import new_client_from_config
+from kubernetes_asyncio import config as kube_config
+from kubespawner.clients import _client_cache
 
 import images
 import localcluster
+from kale_spawner.spawner import KaleSpawner
+from tests.cluster.servers import CONFIG, LEVEL, Make
 from tests.cluster.waiting import seen
+from tests.spawning import make_spawner
 
 NAME = "test"
 
@@ -62,6 +69,36 @@ def namespace(request: pytest.FixtureRequest, core_v1: client.CoreV1Api) -> Iter
     yield name
     if not request.config.getoption("--keep"):
         core_v1.delete_namespace(name, grace_period_seconds=0)
+
+
+@pytest.fixture
+async def make(
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Make]:
+    """Makes spawners for the test's namespace; their servers are stopped after it."""
+    core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
+    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
+    await kube_config.load_kube_config(config_file=cluster.kubeconfig)
+    made: list[KaleSpawner] = []
+
+    def making(config: dict[str, Any] | None = None, **kwargs: Any) -> KaleSpawner:
+        settings = {key: dict(value) for key, value in CONFIG.items()}
+        for group, values in (config or {}).items():
+            settings.setdefault(group, {}).update(values)
+        made.append(make_spawner(settings, namespace=namespace, **kwargs))
+        return made[-1]
+
+    yield making
+    for spawner in made:
+        await spawner.stop(now=True)
+    await KaleSpawner._stop_all_reflectors()
+    for shared in list(_client_cache.values()):
+        await shared.api_client.close()
+    # aiohttp closes TLS connections a moment later: docs.aiohttp.org, "Graceful Shutdown"
+    await asyncio.sleep(0.25)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -43,7 +43,7 @@ class FakeApi:
     kept: dict[tuple[str, str], Manifest] = field(default_factory=dict)
 
     def objects(self, attempt: float = 5.0, total: float = 30.0) -> Objects:
-        return Objects(self.core, self.storage, NAMESPACE, attempt, total)
+        return Objects(self.core, NAMESPACE, attempt, total)
 
     def keep(self, kind: str, manifest: Manifest) -> Manifest:
         metadata = {**manifest["metadata"], "uid": str(uuid.uuid4())}

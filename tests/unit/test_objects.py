@@ -148,13 +148,6 @@ async def test_only_what_bears_the_label_is_listed(api: FakeApi) -> None:
     assert [claim["metadata"]["name"] for claim in found] == ["a"]
 
 
-async def test_storage_classes_may_be_kept_from_us(api: FakeApi) -> None:
-    api.keep(CLASSES, made("rok-csi"))
-    assert await api.objects().storage_classes() == {"rok-csi"}
-    api.troubles = [refuses(403)]
-    assert await api.objects().storage_classes() is None
-
-
 async def test_a_namespace_is_made_once_or_told_why_not(api: FakeApi) -> None:
     objects = api.objects()
     api.troubles = [refuses(503), loses]

@@ -10,7 +10,8 @@ from kale_spawner.model.images import DataPreset, WorkspacePreset
 from kale_spawner.model.inventory import Claim, Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.mounts import Mount
-from kale_spawner.model.plan import NewClaim, Offer, Plan, make_plan
+from kale_spawner.model.plan import Offer, Plan, make_plan
+from kale_spawner.model.sources import NewClaim
 
 GI = 2**30
 OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")

@@ -10,8 +10,9 @@ import pytest
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.limits import Owner
 from kale_spawner.model.mounts import Mount
-from kale_spawner.model.plan import NewClaim, Plan
+from kale_spawner.model.plan import Plan
 from kale_spawner.model.pod import App, Gateway, add_gateway, add_volumes, harden, set_app
+from kale_spawner.model.sources import NewClaim
 from kale_spawner.wire import KINDS
 
 PLAN = Plan(
@@ -98,6 +99,7 @@ AFTER: dict[str, Any] = {
                 ],
                 "resources": {"limits": {"memory": "1Gi"}},
                 "securityContext": {"runAsUser": 1234, "runAsGroup": 0, **SAFE},
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "volumeMounts": [
                     {"name": "theirs", "mountPath": "/shared"},
                     {"name": "kale-workspace", "mountPath": "/home/jovyan"},

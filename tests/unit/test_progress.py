@@ -118,6 +118,21 @@ def claims_scene(message: str, n: int = 1, phase: str = "Pending") -> Scene:
             "memory",
             "larger profile",
         ),
+        (
+            Scene(
+                container(
+                    {"terminated": {"exitCode": 1, "message": "a\nOSError: [Errno 28] x\nb\nc"}}, 1
+                ),
+                claims={"w": {"status": {"phase": "Bound"}}},
+            ),
+            "disk-full",
+            'Volume "w" is full',
+        ),
+        (
+            Scene(UNSCHEDULABLE, unschedulable_for=16, beside='"w" is mounted by server lab'),
+            "unschedulable",
+            'Volume "w" is mounted by server lab, where this server has no room',
+        ),
         (Scene(waiting("CreateContainerConfigError", "no secret s")), "container", "no secret s"),
         (Scene(pod(phase="Failed", reason="Evicted")), "ended", "Evicted"),
         (Scene(pod(phase="Succeeded")), "ended", "by itself"),

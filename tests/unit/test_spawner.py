@@ -12,6 +12,7 @@ import pytest
 from kubespawner import KubeSpawner
 
 from kale_spawner.errors import ChoiceInvalid, KaleError, StartFailed, Unreachable
+from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.plan import Plan
 from kale_spawner.spawner import KaleSpawner
@@ -63,7 +64,11 @@ def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: KaleSpawner) -> Inventory:
         return Inventory()
 
+    async def unknown(self: KaleSpawner) -> Cluster:
+        return Cluster()
+
     monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+    monkeypatch.setattr(KaleSpawner, "_cluster", unknown)
 
 
 async def load(spawner: KaleSpawner, options: dict[str, Any]) -> KaleSpawner:
@@ -313,7 +318,11 @@ def nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: KaleSpawner) -> Inventory:
         return Inventory()
 
+    async def unknown(self: KaleSpawner) -> Cluster:
+        return Cluster()
+
     monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
+    monkeypatch.setattr(KaleSpawner, "_cluster", unknown)
 
 
 @pytest.fixture(params=["text", "folder"])

@@ -12,8 +12,9 @@ from playwright.sync_api import Page, expect
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.choices import read_choice
+from kale_spawner.model.cluster import Cluster, StorageClass
 from kale_spawner.model.images import WorkspacePreset
-from kale_spawner.model.inventory import Claim, Inventory, Use
+from kale_spawner.model.inventory import Claim, Inventory, Origin, Shared, Snapshot, Use
 from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.plan import Offer, make_plan
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
@@ -31,7 +32,34 @@ CLAIMS = {
         uses=(Use("lab"),),
         annotations={"kale-spawner/mount": "/data/kept"},
     ),
+    "bound": Claim("bound", 5 * GIB, "5Gi", phase="Bound", storage_class="rok-csi"),
+    "mine": Claim(
+        "mine",
+        2 * GIB,
+        "2Gi",
+        phase="Bound",
+        annotations={"kale-spawner/origin": Origin("snapshot", "monday", "kept").to_json()},
+    ),
+    "small": Claim("small", GIB, "1Gi", phase="Bound", storage_class="slow"),
 }
+SNAPSHOTS = {
+    "monday": Snapshot(
+        "monday",
+        "kept",
+        2 * GIB,
+        "2Gi",
+        ready=True,
+        annotations={"kale-spawner/mount": "/data/kept"},
+    ),
+    "taking": Snapshot("taking", "kept"),
+}
+SETS = {
+    "sets": Claim("sets", GIB, "1Gi", shared=Shared(description="All the cats")),
+    "common": Claim("common", GIB, "1Gi", shared=Shared(writable=True)),
+}
+CLUSTER = Cluster(
+    {"rok-csi": StorageClass("rok-csi", "rok", True), "slow": StorageClass("slow", "rok")}
+)
 SMALL = ProfileCard("small", "Small", default=True)
 LARGE = ProfileCard(
     "large",
@@ -54,6 +82,9 @@ def show(page: Page, open_volumes: bool = True, **changes: Any) -> None:
     given_view: dict[str, Any] = {
         "profiles": [SMALL, LARGE, LOCKED],
         "claims": list(CLAIMS.values()),
+        "snapshots": list(SNAPSHOTS.values()),
+        "shared": list(SETS.values()),
+        "cluster": CLUSTER,
         "limits": LIMITS,
         "name_prefix": "ann",
         "kept_names": own_names(Owner("ann"), LIMITS),
@@ -84,7 +115,9 @@ def press_start(page: Page) -> dict[str, Any] | None:
 def server_says(choice: dict[str, Any]) -> list[FieldError]:
     try:
         read, found = read_choice(choice)
-        make_plan(read, Inventory(CLAIMS), LIMITS, Owner("ann"), Offer(WorkspacePreset()), found)
+        have = Inventory(CLAIMS, SNAPSHOTS, SETS)
+        owner, offer = Owner("ann"), Offer(WorkspacePreset())
+        make_plan(read, have, LIMITS, owner, offer, found, CLUSTER)
     except ChoiceInvalid as refused:
         return refused.errors
     return []
@@ -171,7 +204,19 @@ def test_script_lets_pass_what_the_server_takes(page: Page, name: str, typed: st
 
 
 NAMES = st.sampled_from(
-    ["new", "Bad", "old", "kept", "going", "ann-workspace", "ann--x-workspace", "ann-data-2"]
+    [
+        "new",
+        "Bad",
+        "old",
+        "kept",
+        "bound",
+        "small",
+        "mine",
+        "going",
+        "ann-workspace",
+        "ann--x-workspace",
+        "ann-data-2",
+    ]
 )
 SIZES = st.one_of(
     st.sampled_from(
@@ -199,14 +244,28 @@ PATHS = st.one_of(
 NEW = {"source": st.just("new"), "name": NAMES, "size": SIZES.filter(bool)}
 EXISTING = {"source": st.just("existing")}
 MOUNT = {"mount": PATHS.filter(bool)}
+SHARED = {"source": st.just("shared"), "name": st.sampled_from(["sets", "common", "kept", "none"])}
+ORIGINS = st.sampled_from(["monday", "taking", "kept", "going", "mine", "bound", "none"])
+FILLED = {
+    "source": st.sampled_from(["snapshot", "clone"]),
+    "name": NAMES,
+    "origin": ORIGINS,
+}
+SIZED = {"size": SIZES.filter(bool)}
 WORKSPACE = st.one_of(
     st.just({"source": "none"}),
+    st.fixed_dictionaries(SHARED | MOUNT),
+    st.fixed_dictionaries(FILLED | MOUNT, optional=SIZED),
     st.fixed_dictionaries(NEW | MOUNT),
-    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES}),
+    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES} | SIZED),
 )
 ROW = st.one_of(
     st.fixed_dictionaries(NEW | MOUNT),
-    st.fixed_dictionaries(EXISTING | MOUNT, optional={"name": NAMES, "read_only": st.booleans()}),
+    st.fixed_dictionaries(
+        EXISTING | MOUNT, optional={"name": NAMES, "read_only": st.booleans()} | SIZED
+    ),
+    st.fixed_dictionaries(SHARED | MOUNT),
+    st.fixed_dictionaries(FILLED | MOUNT, optional=SIZED),
 )
 
 
@@ -217,7 +276,7 @@ def test_rules_of_the_page_are_the_servers(page: Page) -> None:
         """() => {
           const data = JSON.parse(document.getElementById("kale-data-json").textContent);
           window.judge = (volumes) => kaleRules(data).judge(volumes, data.home).map(
-            ({ alone, beside }) => ["name", "size", "mount"].map((part) => alone[part] || beside[part] || ""));
+            ({ alone, beside }) => ["name", "origin", "size", "mount"].map((part) => alone[part] || beside[part] || ""));
         }"""
     )
 
@@ -226,10 +285,12 @@ def test_rules_of_the_page_are_the_servers(page: Page) -> None:
     def agree(workspace: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         choice = {"workspace": workspace, "data_volumes": rows}
         server = {each.field: sentence(each.message) for each in server_says(choice)}
-        blank = {"name": "", "size": "", "mount": "", "read_only": False}
+        blank = {"name": "", "origin": "", "size": "", "mount": "", "read_only": False}
         said = page.evaluate("judge", [{**blank, **each} for each in [workspace, *rows]])
         paths = ["workspace", *(f"data_volumes.{index}" for index in range(len(rows)))]
-        fields = [f"{path}.{part}" for path in paths for part in ("name", "size", "mount")]
+        fields = [
+            f"{path}.{part}" for path in paths for part in ("name", "origin", "size", "mount")
+        ]
         shown = dict(zip(fields, (sentence(each) for box in said for each in box), strict=True))
         assert {field: text for field, text in shown.items() if text} == server
 

@@ -6,8 +6,15 @@
   const byId = (id) => document.getElementById(id);
   const rows = byId("kale-rows");
   const { claimOf, judge } = kaleRules(data);
-  const NAMES = ["name", "claim", "size", "size_unit", "mount", "storage_class", "access_mode"];
-  const BLANK = { source: "new", name: "", size: "", mount: "", storage_class: "", access_mode: "", read_only: false };
+  const BLANK = { source: "new", name: "", origin: "", size: "", mount: "", storage_class: "", access_mode: "", read_only: false };
+  const FILLED = ["snapshot", "clone", "rok"];
+  // The control of a volume's part, where it is not named like the part.
+  const NAMED = { existing: "claim", shared: "shared" };
+  const partOf = (name) => {
+    if (name === "claim" || name === "shared") return "name";
+    if (FILLED.includes(name)) return "origin";
+    return name.replace(/^grow/, "size").replace(/_unit$/, "");
+  };
 
   // ---- volumes as the server sees them -------------------------------------------------
 
@@ -17,28 +24,32 @@
   const control = (box, name) => box.querySelector(`[name="${box.dataset.volume}.${name}"]`);
   const value = (box, name) => (control(box, name)?.value ?? "").trim();
   const sourceOf = (box) => box.querySelector(".btn-check:checked")?.value ?? "new";
-  const nameOf = (box) => value(box, sourceOf(box) === "existing" ? "claim" : "name");
+  const nameOf = (box) => value(box, NAMED[sourceOf(box)] ?? "name");
+  const originOf = (box) => (FILLED.includes(sourceOf(box)) ? value(box, sourceOf(box)) : "");
 
   function sizeText(box) {
-    const number = value(box, "size");
-    const unit = value(box, "size_unit");
+    const field = sourceOf(box) === "existing" ? "grow" : "size";
+    const number = value(box, field);
+    const unit = value(box, `${field}_unit`);
     return unit && /^[0-9]+([.,][0-9]+)?$/.test(number) ? number.replace(",", ".") + unit : number;
   }
 
   function read(box) {
-    const volume = { ...BLANK, source: sourceOf(box), name: nameOf(box), size: sizeText(box) };
+    const volume = { ...BLANK, source: sourceOf(box), name: nameOf(box), origin: originOf(box), size: sizeText(box) };
     for (const name of ["mount", "storage_class", "access_mode"]) volume[name] = value(box, name);
-    volume.read_only = volume.source === "existing" && (control(box, "read_only")?.checked ?? false);
+    volume.read_only = !["new", "none"].includes(volume.source) && (control(box, "read_only")?.checked ?? false);
     return volume;
   }
 
   function write(box, volume) {
     const [, number, unit] = /^([0-9]+(?:[.,][0-9]+)?)(Mi|Gi|Ti)$/.exec(volume.size) ?? [null, volume.size, "Gi"];
     const existing = volume.source === "existing";
-    const texts = { ...volume, size: number, size_unit: unit };
-    texts.name = existing ? "" : volume.name;
-    texts.claim = existing ? volume.name : "";
-    for (const name of NAMES) {
+    const { name, mount, storage_class, access_mode } = volume;
+    const texts = { name: "", claim: "", shared: "", snapshot: "", clone: "", rok: "", mount, storage_class, access_mode };
+    texts[NAMED[volume.source] ?? "name"] = name;
+    if (FILLED.includes(volume.source)) texts[volume.source] = volume.origin ?? "";
+    Object.assign(texts, { size: existing ? "" : number, size_unit: unit, grow: existing ? number : "", grow_unit: unit });
+    for (const name of Object.keys(texts)) {
       const input = control(box, name);
       if (input) input.value = texts[name] ?? "";
       if (input?.tagName === "SELECT" && input.selectedIndex < 0) input.selectedIndex = 0;
@@ -94,7 +105,7 @@
   }
 
   function mountFor(name) {
-    const before = claimOf(name)?.mount;
+    const before = claimOf(name)?.mount ?? data.shared[name]?.mount;
     if (before && !isMounted(before)) return before;
     const prefix = `${data.namePrefix}-`;
     return `${data.home}/${name.startsWith(prefix) ? name.slice(prefix.length) : name}`;
@@ -167,7 +178,7 @@
       box.disabled = locked(top);
       if (isWorkspace(box)) box.hidden = hidden.includes("workspace");
       for (const radio of box.querySelectorAll(".btn-check")) {
-        const noneToChoose = radio.value === "existing" && !radio.checked && !Object.values(data.claims).some((claim) => !claim.deleting);
+        const noneToChoose = ["existing", "clone"].includes(radio.value) && !radio.checked && !Object.values(data.claims).some((claim) => !claim.deleting);
         radio.disabled = locked(`${box.dataset.volume}.source`) || noneToChoose;
       }
     }
@@ -201,6 +212,8 @@
 
   const slotOf = (input) => byId((input.getAttribute("aria-describedby") ?? "").split(" ").pop());
 
+  const PARTS = { name: ["name", "claim", "shared"], origin: FILLED, size: ["size", "size_unit", "grow", "grow_unit"], mount: ["mount"] };
+
   function validate(onlyTouched) {
     let wrong = 0;
     const home = rules(profile).preset?.workspace.mount || data.home;
@@ -208,7 +221,7 @@
     for (const [index, box] of boxes().entries()) {
       if (box.disabled) continue;
       const { alone, beside } = found[index];
-      for (const [name, parts] of Object.entries({ name: ["name", "claim"], size: ["size", "size_unit"], mount: ["mount"] })) {
+      for (const [name, parts] of Object.entries(PARTS)) {
         const path = `${box.dataset.volume}.${name}`;
         const message = locked(path) ? "" : alone[name] || beside[name] || "";
         if (message) wrong += 1;
@@ -224,12 +237,17 @@
   }
 
   function hint(box) {
-    const slot = box.querySelector("[data-hint]");
+    const slot = box.querySelector('[data-hint$=".name"]');
+    const about = sourceOf(box) === "shared" && data.shared[nameOf(box)]?.about;
     const known = claimOf(nameOf(box));
-    const again = known && !known.deleting && `You have a volume of this name (${known.size}): it will be used, with its files.`;
+    const again = known && !known.deleting && `You have a volume of this name (${known.words}): it will be used, with its files.`;
     const used = known?.used && `${known.used} now.`;
-    slot.textContent = (sourceOf(box) === "new" ? again : used) || "";
+    slot.textContent = (sourceOf(box) === "new" ? again : about || used) || "";
     slot.hidden = !slot.textContent;
+    const copied = claimOf(originOf(box));
+    const from = box.querySelector('[data-hint$=".origin"]');
+    from.textContent = sourceOf(box) === "clone" && copied?.used ? `${copied.used} now: the copy has what is on the disk at that moment.` : "";
+    from.hidden = !from.textContent;
   }
 
   function line() {
@@ -237,11 +255,14 @@
     const source = sourceOf(box);
     const claim = claimOf(nameOf(box));
     let first = `Workspace ${sizeText(box).replace(/^([0-9.]+)(Mi|Gi|Ti)$/, "$1 $2B")}, new`;
+    const from = { snapshot: "from snapshot", clone: "a copy of", rok: "from" }[source];
+    if (from) first = originOf(box) ? `Workspace ${from} ${originOf(box)}` : "Workspace not chosen yet";
     if (source === "none") first = "No workspace: files are lost when the server stops";
     const name = nameOf(box);
+    if (source === "shared") first = name ? `Workspace ${name}, shared` : "Workspace not chosen yet";
     if (source === "existing" && !name) first = "Workspace not chosen yet";
     else if (source === "existing" && !claim) first = `Workspace ${name} is not there any more`;
-    else if (source === "existing") first = `Workspace ${name}${claim.deleting ? " is being deleted" : `, ${claim.size}`}`;
+    else if (source === "existing") first = `Workspace ${name}${claim.deleting ? " is being deleted" : `, ${claim.words}`}`;
     const count = dataBoxes().length;
     const second = count === 0 ? "no data volumes" : `${count} data volume${count > 1 ? "s" : ""}`;
     const { hidden } = rules(profile);
@@ -274,9 +295,10 @@
     if (!box) return forgetOption(event.target);
     const name = event.target.name.split(".").pop();
     event.target.dataset.touched = "1";
-    forget(box, name === "claim" ? "name" : name === "size_unit" ? "size" : name);
-    if (name === "mount") event.target.dataset.typed = event.target.value ? "1" : "";
-    if (name === "name" || name === "claim") followName(box);
+    forget(box, partOf(name));
+    if (["mount", "size"].includes(name)) event.target.dataset.typed = event.target.value ? "1" : "";
+    if (FILLED.includes(name)) followOrigin(box);
+    if (partOf(name) === "name") followName(box);
     refresh();
     sayErrorOf(event.target);
   });
@@ -302,6 +324,7 @@
     const box = event.target.closest("fieldset[data-volume]");
     if (box && event.target.classList.contains("btn-check")) {
       if (!isWorkspace(box)) followName(box);
+      if (FILLED.includes(sourceOf(box))) followOrigin(box);
       if (sourceOf(box) === "new" && !value(box, "name")) {
         const fresh = isWorkspace(box) ? { ...rules(profile).preset?.workspace } : proposal();
         for (const name of ["name", "size"]) if (!value(box, name)) control(box, name).value = "";
@@ -311,6 +334,25 @@
       refresh();
     }
   });
+
+  // A volume that is filled is as large as what fills it, stands where that stood, and is a new one.
+  function followOrigin(box) {
+    const source = sourceOf(box);
+    const from = source === "snapshot" ? data.snapshots[originOf(box)] : claimOf(originOf(box));
+    const name = control(box, "name");
+    if (claimOf(name.value) || !name.value) {
+      const fresh = isWorkspace(box) ? rules(profile).preset?.workspace.name ?? "" : proposal().name;
+      name.value = freeName(box, fresh);
+    }
+    const [, number, unit] = /^([0-9.]+)(Mi|Gi|Ti)$/.exec(from?.size ?? "") ?? [];
+    if (number && !control(box, "size").dataset.typed) {
+      control(box, "size").value = number;
+      control(box, "size_unit").value = unit;
+    }
+    const mount = control(box, "mount");
+    if (isWorkspace(box) || mount.dataset.typed || mount.disabled) return;
+    mount.value = from?.mount && !isMounted(from.mount) ? from.mount : mountFor(name.value);
+  }
 
   // A name that is not that of a claim already: "new" after "existing" means a new one.
   function freeName(box, name) {

@@ -1,27 +1,59 @@
 "use strict";
 // The rules of model/choices.py, limits.py and plan.py in the same words, without the page.
-// A volume is { source, name, size, mount, read_only } as in a choice.
+// A volume is { source, name, origin, size, mount, read_only } as in a choice.
 const kaleRules = (data) => {
   const ELSEWHERE = "use another folder";
   const MAX_BYTES = 2n ** 63n - 1n;
   const DECIMAL = { m: -3, k: 3, M: 6, G: 9, T: 12, P: 15, E: 18 };
   const BINARY = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-  const claimOf = (name) => (Object.hasOwn(data.claims, name) ? data.claims[name] : null);
+  const FILLED = ["snapshot", "clone", "rok"];
+  const among = (things, name) => (Object.hasOwn(things, name) ? things[name] : null);
+  const claimOf = (name) => among(data.claims, name);
   const within = (path, folder) => path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
   const inside = (path, folder) => path !== folder && within(path, folder);
 
-  function nameError({ source, name }, role) {
-    if (source === "existing" && !name) return "choose which of your volumes";
+  function nameError({ source, name, origin }, role) {
+    if (["existing", "shared"].includes(source) && !name)
+      return `choose which of ${source === "shared" ? "what is shared with you" : "your volumes"}`;
     if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
       return "use small letters, digits and hyphens, at most 63, beginning and ending with a letter or digit";
+    if (source === "shared") return sharedError(name, role);
     const claim = claimOf(name);
     if (claim?.deleting) return `"${name}" is being deleted; wait, or use another`;
+    if (claim && FILLED.includes(source) && claim.origin !== `${source} ${origin}`)
+      return `you have a volume "${name}" already, and it was not made from "${origin}"; choose another name, or use it (source "existing")`;
     if (claim) return "";
     if (source === "existing") return `you have no volume "${name}"; choose one that you have, or a new one (source "new")`;
     const roles = Object.keys(data.keptNames).filter((each) => new RegExp(`^(?:${data.keptNames[each]})$`).test(name));
     if (!roles.length || roles.includes(role)) return "";
     return `this name is kept for a ${roles[0] === "data" ? "data volume" : "workspace"} of yours; choose another`;
+  }
+
+  function sharedError(name, role) {
+    const shared = among(data.shared, name);
+    if (!shared) return `no volume "${name}" is shared with you; choose another`;
+    if (shared.deleting) return `"${name}" is being deleted; use another`;
+    if (role === "workspace" && !shared.writable)
+      return `"${name}" is shared read only, and a workspace has to be written to; choose another, or mount it as data`;
+    return "";
+  }
+
+  function originError({ source, name, origin }) {
+    if (claimOf(name)) return ""; // made by an earlier start: what it was made from may be gone
+    if (source === "snapshot") {
+      if (!origin) return "choose which snapshot";
+      const snapshot = among(data.snapshots, origin);
+      return snapshot ? snapshot.unready : `you have no snapshot "${origin}"; choose one of yours`;
+    }
+    if (source === "clone") {
+      if (!origin) return "choose which of your volumes is copied";
+      const claim = claimOf(origin);
+      if (!claim) return `you have no volume "${origin}"; choose one of yours`;
+      if (claim.deleting) return `"${origin}" is being deleted; choose another`;
+      if (!claim.bound) return `"${origin}" has never been mounted, so there is nothing to copy; choose another`;
+    }
+    return source === "rok" && !origin ? "write the address of a snapshot of Rok's" : "";
   }
 
   // The bytes of a quantity, exactly, or why it is none.
@@ -42,14 +74,32 @@ const kaleRules = (data) => {
     return { bytes };
   }
 
-  function sizeError({ source, name, size }) {
-    if (source !== "new") return "";
+  function sizeError({ source, name, origin, size }) {
+    if (["none", "shared"].includes(source) || (source !== "new" && !size)) return "";
     const { bytes, error } = parseSize(size);
     if (error) return error;
     const claim = claimOf(name);
-    if (claim && bytes > BigInt(claim.bytes))
-      return `you have a volume "${name}" of ${claim.capacity} already; use that, or another name for a larger one`;
+    if (source === "existing") return claim ? growthError(claim, bytes, size) : "";
+    if (claim && bytes > BigInt(claim.bytes) && claim.wanted <= claim.bytes)
+      return `you have a volume "${name}" of ${claim.size} already; use that and make it larger (source "existing"), or choose another name`;
     if (claim) return "";
+    const full = source === "snapshot" ? among(data.snapshots, origin) : source === "clone" ? claimOf(origin) : null;
+    if (full && bytes < BigInt(full.bytes))
+      return `${size} is too small for what is in ${source === "snapshot" ? `snapshot "${origin}"` : `"${origin}"`}; it takes ${full.size} at least`;
+    return ["snapshot", "clone"].includes(source) && !full ? "" : limitError(bytes, size);
+  }
+
+  function growthError(claim, bytes, size) {
+    if (bytes <= BigInt(claim.wanted) && bytes >= BigInt(claim.bytes)) return "";
+    const limit = limitError(bytes, size);
+    if (limit) return limit;
+    if (bytes < BigInt(claim.bytes))
+      return `${size} is less than it has (${claim.size}), and a volume cannot shrink; leave the size out, or write a larger one`;
+    if (!claim.bound) return "it was never mounted, and cannot grow before that; start a server with it first";
+    return claim.fixed;
+  }
+
+  function limitError(bytes, size) {
     const { minSize, maxSize } = data.limits;
     if (bytes < BigInt(minSize.bytes)) return `${size} is too small; the smallest is ${minSize.text}`;
     if (maxSize && bytes > BigInt(maxSize.bytes)) return `${size} is too large; the largest is ${maxSize.text}`;
@@ -108,11 +158,21 @@ const kaleRules = (data) => {
   // For each volume (the workspace first) what is wrong with it alone, and beside the others.
   // home: where this profile's workspace belongs.
   function judge(asked, home) {
-    const volumes = asked.map((each) => (each.source === "none" ? { ...each, mount: home } : each));
+    const closed = (each) => each.source === "shared" && !among(data.shared, each.name)?.writable;
+    const volumes = asked.map((each) => ({
+      ...each,
+      mount: each.source === "none" ? home : each.mount,
+      read_only: each.read_only || closed(each),
+    }));
     return volumes.map((each, index) => {
       const role = index ? "data" : "workspace";
       if (each.source === "none") return { alone: {}, beside: {} };
-      const alone = { name: nameError(each, role), size: sizeError(each), mount: mountError(each.mount, role, home) };
+      const alone = {
+        name: nameError(each, role),
+        origin: originError(each),
+        size: sizeError(each),
+        mount: mountError(each.mount, role, home),
+      };
       return { alone, beside: between(volumes, index) };
     });
   }

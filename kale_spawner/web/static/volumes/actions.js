@@ -38,7 +38,7 @@ export function makeActions({ api, page, state, done }) {
     const stem = asHome ? "workspace" : "data_volumes.0";
     const wanted = {
       source: shared ? "shared" : "existing",
-      claim: volume.name,
+      [shared ? "shared" : "claim"]: volume.name,
       mount: volume.mount || (asHome ? page.home : `${page.home}/${volume.name}`),
     };
     const query = Object.entries(wanted).map(([key, value]) => `${page.linkPrefix}${stem}.${key}=${enc(value)}`);
@@ -202,7 +202,7 @@ export function makeActions({ api, page, state, done }) {
       },
       fields: [
         { name: "server", label: "Server", kind: "select", options, value: options[0]?.[0] },
-        { name: "name", label: "Name of the snapshot", value: freeName(`${(options[0]?.[0] || page.slug || "server").slice(0, 49)}-${stamp()}`, snapshotNames()) },
+        { name: "name", label: "Name of the snapshot", value: freeName(`${(options[0]?.[0] || "server").slice(0, 49)}-${stamp()}`, snapshotNames()) },
       ],
       action: "Take snapshot",
       run: async (given) => {
