@@ -17,6 +17,7 @@ from kale_spawner.model.quantity import parse_size
 from kale_spawner.offers import Offers
 from kale_spawner.presets import check_presets
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
+from kale_spawner.web import volumes_page
 
 
 def check_settings(config: Config, spawner_class: Any) -> None:
@@ -79,6 +80,8 @@ def _check_app(change: Any) -> None:
                 "KaleImages.images is [] and KubeSpawner.profile_list is empty: "
                 "every server is KubeSpawner's, with KubeSpawner.image"
             )
+        if KaleVolumes(config=app.config).pages:
+            volumes_page.register(app)
 
 
 def _is_plain(config: Config, spawner_class: Any) -> bool:
