@@ -17,7 +17,7 @@ from kale_spawner.model.quantity import parse_size
 from kale_spawner.offers import Offers
 from kale_spawner.presets import check_presets
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
-from kale_spawner.web import volumes_page
+from kale_spawner.web import api, volumes_page
 
 
 def check_settings(config: Config, spawner_class: Any) -> None:
@@ -81,6 +81,7 @@ def _check_app(change: Any) -> None:
                 "every server is KubeSpawner's, with KubeSpawner.image"
             )
         if KaleVolumes(config=app.config).pages:
+            app.extra_handlers.extend(api.HANDLERS)
             volumes_page.register(app)
 
 

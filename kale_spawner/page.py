@@ -17,7 +17,6 @@ from kale_spawner.model.limits import own_names
 from kale_spawner.planning import PlanningSpawner, as_kubespawner
 from kale_spawner.volumes import Volumes
 from kale_spawner.web import refused
-from kale_spawner.web.api import storage_state
 from kale_spawner.web.form import FormView, parse_form, render_form
 from kale_spawner.web.shown import Shown, shown
 from kale_spawner.web.views import views
@@ -42,14 +41,10 @@ class PageSpawner(PlanningSpawner):
         return views(
             have,
             cluster,
-            {name: usage[self.namespace, name] for name in claims if (self.namespace, name) in usage},
+            {claim: each for (place, claim), each in usage.items() if place == self.namespace},
             {name: self.holds.deleting.get(key, "") for name, key in here.items()},
             {name: self.holds.told.get(key, "") for name, key in here.items()},
         )
-
-    async def storage_state(self) -> dict[str, Any]:
-        """The same, with servers and version."""
-        return await storage_state(self)
 
     async def snapshot_all(self, name: str | None = None, reason: str = "") -> SnapshotSet:
         """A snapshot of each volume of this server, with the choice that started it."""

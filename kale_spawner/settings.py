@@ -182,11 +182,6 @@ class KaleVolumes(LoggingConfigurable):
         """,
     ).tag(config=True)
 
-    pages = Bool(
-        True,
-        help="Whether the hub serves the REST API of volumes, and with it their page.",
-    ).tag(config=True)
-
     rok_hosts = List(
         Unicode(),
         help="""

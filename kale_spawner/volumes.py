@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from kale_spawner.errors import (
     Busy,
@@ -23,14 +23,16 @@ from kale_spawner.errors import (
     Refused,
     Rejected,
 )
+from kale_spawner.kube.objects import Objects
 from kale_spawner.kube.snapshots import StorageObjects
-from kale_spawner.kube.watch import Waiter
+from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.choices import DataVolume
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.failures import not_grown, refusal
+from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Claim, Inventory, Snapshot, SnapshotSet
-from kale_spawner.model.limits import Owner
+from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.model.quota import quota_errors
@@ -46,20 +48,40 @@ from kale_spawner.model.snapshots import (
     stamped,
 )
 from kale_spawner.model.sources import Growth, Sources, growth_error
+from kale_spawner.settings import KaleVolumes
 from kale_spawner.wire import APP_CONTAINER
-
-if TYPE_CHECKING:
-    from kale_spawner.planning import PlanningSpawner
 
 _log = logging.getLogger(__name__)
 _SNAPSHOT_SECONDS = 600.0
 _SEEN_SECONDS = 15.0
 
 
+class Server(Protocol):
+    """What is needed of a spawner: its user, what they have, and what they may have."""
+
+    name: str
+    namespace: str
+    user: Any
+    volumes_settings: KaleVolumes
+    holds: ClassVar[Holds]
+    background: ClassVar[set[asyncio.Future[None]]]
+    last_volumes: list[dict[str, Any]]
+
+    @property
+    def _pod_key(self) -> str: ...
+    def _objects(self) -> Objects: ...
+    def _owner(self, start: str = "") -> Owner: ...
+    def _limits(self, offers: Any) -> Limits: ...
+    async def _offers(self) -> Any: ...
+    async def _watch(self) -> Watches: ...
+    async def _inventory(self) -> Inventory: ...
+    async def _cluster(self, fresh: bool = False) -> Cluster: ...
+
+
 class Volumes:
     """Of one user, by the spawner of any of their servers."""
 
-    def __init__(self, spawner: PlanningSpawner) -> None:
+    def __init__(self, spawner: Server) -> None:
         self.spawner = spawner
         self._objects = spawner._objects()
         self._storage = StorageObjects.beside(self._objects)

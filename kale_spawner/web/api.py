@@ -20,11 +20,11 @@ from jupyterhub.scopes import needs_scope
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado import web
 
-from kale_spawner import __version__
 from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
 from kale_spawner.model.choices import ClaimName, DataVolume, Size, field_errors
 from kale_spawner.volumes import Volumes
 from kale_spawner.web.views import (
+    ServerView,
     SetView,
     SnapshotView,
     StateView,
@@ -297,11 +297,11 @@ async def storage_state(spawner: Any) -> dict[str, Any]:
     """A `StateView` of the spawner's user, as JSON data."""
     state = await spawner.storage_views()
     servers = [
-        {
-            "name": name,
-            "running": bool(spawner.user.spawners[name].active),
-            "has_choice": bool(spawner.user.spawners[name].last_volumes),
-        }
+        ServerView(
+            name=name,
+            running=bool(spawner.user.spawners[name].active),
+            has_choice=bool(spawner.user.spawners[name].last_volumes),
+        )
         for name in sorted(spawner.user.orm_user.orm_spawners)
     ]
     settings = spawner.volumes_settings
@@ -470,7 +470,7 @@ def document(base: str) -> dict[str, Any]:
         paths.setdefault(each.path, {})[each.verb] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Volumes of kale-spawner", "version": __version__},
+        "info": {"title": "Volumes of kale-spawner", "version": "1"},
         "servers": [{"url": f"{base}api"}],
         "security": [{"token": []}],
         "paths": paths,
