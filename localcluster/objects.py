@@ -13,7 +13,7 @@ CLASS = "rok-csi"
 
 _STANDS_IN = {
     "kale-spawner/description": "a stand-in for Rok's driver, for the demo and the tests only: "
-    "volumes are folders, deleted with the cluster"
+    "volumes are files on this machine, deleted with the cluster"
 }
 
 _STORAGE = "/apis/storage.k8s.io/v1"

@@ -1,7 +1,7 @@
 // Command rokcsi stands in for Rok's CSI driver in the local cluster: for the demo and the tests,
 // never for data that matters. It answers to the same name (rok.arrikto.com) and to the same calls;
-// behind them a volume is a folder, and snapshots and clones are copies. Sizes are kept and grown
-// but not enforced.
+// behind them a volume is a file with a file system of the size that was asked for, mounted by a
+// loop device, and snapshots and clones are copies of the file.
 //
 // One process is the identity, controller and node service of the CSI, the provisioner of claims,
 // and registers itself with the kubelet. The real csi-snapshotter and csi-resizer run beside it.
