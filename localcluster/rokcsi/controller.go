@@ -38,8 +38,12 @@ func (c *controllerService) ControllerGetCapabilities(
 }
 
 func (c *controllerService) CreateVolume(
-	_ context.Context, request *csi.CreateVolumeRequest,
+	ctx context.Context, request *csi.CreateVolumeRequest,
 ) (*csi.CreateVolumeResponse, error) {
+	delay, err := delayIn(request.Parameters)
+	if err != nil {
+		return nil, err
+	}
 	wanted := record{
 		ID:    request.Name,
 		Bytes: wholeSize(request.GetCapacityRange().GetRequiredBytes()),
@@ -54,6 +58,9 @@ func (c *controllerService) CreateVolume(
 		return nil, err
 	}
 	volume := made[0]
+	if err := slowly(ctx, volume, delay); err != nil {
+		return nil, err
+	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId:      volume.ID,
 		CapacityBytes: volume.Bytes,
@@ -72,7 +79,7 @@ func (c *controllerService) DeleteVolume(
 			if inUse, err := isMount(c.store.mounted(request.VolumeId)); err != nil || !inUse {
 				break
 			}
-			pause(ctx, 50*time.Millisecond)
+			_ = pause(ctx, 50*time.Millisecond)
 		}
 	}
 	return &csi.DeleteVolumeResponse{}, c.store.remove(volumeKind, request.VolumeId)
@@ -103,11 +110,18 @@ func (c *controllerService) ControllerExpandVolume(
 }
 
 func (c *controllerService) CreateSnapshot(
-	_ context.Context, request *csi.CreateSnapshotRequest,
+	ctx context.Context, request *csi.CreateSnapshotRequest,
 ) (*csi.CreateSnapshotResponse, error) {
+	delay, err := delayIn(request.Parameters)
+	if err != nil {
+		return nil, err
+	}
 	wanted := record{ID: request.Name, From: volumeKind, Source: request.SourceVolumeId}
 	made, err := c.store.create(snapshotKind, wanted)
 	if err != nil {
+		return nil, err
+	}
+	if err := slowly(ctx, made[0], delay); err != nil {
 		return nil, err
 	}
 	return &csi.CreateSnapshotResponse{Snapshot: snapshotOf(made[0])}, nil
@@ -139,20 +153,11 @@ func (c *controllerService) ListSnapshots(
 
 func snapshotOf(made record) *csi.Snapshot {
 	return &csi.Snapshot{
-		SnapshotId:     made.ID,
-		SourceVolumeId: made.Source,
-		SizeBytes:      made.Bytes,
-		CreationTime:   timestamppb.New(made.Created),
-		ReadyToUse:     true,
-	}
-}
-
-// pause ends early when ctx does, with its error.
-func pause(ctx context.Context, duration time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(duration):
-		return nil
+		SnapshotId:      made.ID,
+		SourceVolumeId:  made.Source,
+		GroupSnapshotId: made.Group,
+		SizeBytes:       made.Bytes,
+		CreationTime:    timestamppb.New(made.Created),
+		ReadyToUse:      true,
 	}
 }

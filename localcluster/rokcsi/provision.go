@@ -64,6 +64,7 @@ func (p *provisioner) Provision(
 		Name:                options.PVName,
 		CapacityRange:       &csi.CapacityRange{RequiredBytes: wanted.Value()},
 		VolumeContentSource: source,
+		Parameters:          options.StorageClass.Parameters,
 	})
 	if err != nil {
 		return nil, controller.ProvisioningFinished, err

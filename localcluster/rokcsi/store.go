@@ -21,6 +21,7 @@ type record struct {
 	From    kind      `json:"from,omitempty"`   // what kind of thing the source is
 	Source  string    `json:"source,omitempty"` // the volume of a snapshot, the origin of a copy
 	Bytes   int64     `json:"bytes"`            // what df calls the size
+	Group   string    `json:"group,omitempty"`  // of a snapshot that was made with others
 	Created time.Time `json:"created"`
 }
 
@@ -183,7 +184,8 @@ func (s *store) made(kind kind, wanted []record) ([]record, error) {
 		if err != nil {
 			return nil, err
 		}
-		if known.From != one.From || known.Source != one.Source || known.Bytes < one.Bytes {
+		if known.From != one.From || known.Source != one.Source || known.Group != one.Group ||
+			known.Bytes < one.Bytes {
 			return nil, status.Errorf(codes.AlreadyExists, "%s is there and differs", one.ID)
 		}
 		found = append(found, known)
