@@ -8,6 +8,8 @@ import select
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ SMALL = images.settings()["KALE_GATEWAY_IMAGE"]
 """A small image; it has Python and no shell."""
 
 SNAPSHOTS = ("snapshot.storage.k8s.io", "v1")
+GROUPS = ("groupsnapshot.storage.k8s.io", "v1")
 
 
 def claim(name: str, size: str = "8Mi", **spec: Any) -> dict[str, Any]:
@@ -193,14 +196,16 @@ class TestStorage:
         assert with_later != wanted
 
 
-def snapshot(custom: client.CustomObjectsApi, namespace: str, name: str, of: str) -> Any:
-    """Make the snapshot `name` of the claim `of`; return once it is ready."""
+def snapshot(
+    custom: client.CustomObjectsApi, namespace: str, name: str, of: str, kind: str = "rok-csi"
+) -> Any:
+    """Make the snapshot `name` of the claim `of`, of the class `kind`; return once it is ready."""
     body = {
         "apiVersion": "/".join(SNAPSHOTS),
         "kind": "VolumeSnapshot",
         "metadata": {"name": name},
         "spec": {
-            "volumeSnapshotClassName": "rok-csi",
+            "volumeSnapshotClassName": kind,
             "source": {"persistentVolumeClaimName": of},
         },
     }
@@ -208,11 +213,15 @@ def snapshot(custom: client.CustomObjectsApi, namespace: str, name: str, of: str
     return seen(
         custom.list_namespaced_custom_object,
         name,
-        lambda found: found.get("status", {}).get("readyToUse", False),
+        ready,
         *SNAPSHOTS,
         namespace,
         "volumesnapshots",
     )
+
+
+def ready(found: Any) -> bool:
+    return bool(found.get("status", {}).get("readyToUse", False))
 
 
 def of_snapshot(name: str) -> dict[str, str]:
@@ -298,6 +307,144 @@ def grow(core: client.CoreV1Api, namespace: str, name: str, size: str) -> None:
 
 def has_size(size: str) -> Callable[[Any], bool]:
     return lambda found: found.status.capacity["storage"] == size
+
+
+COUNT_IN_TWO = """
+import os
+files = [os.open(f'/{name}/count', os.O_CREAT | os.O_RDWR) for name in ('left', 'right')]
+for number in range(10**9):
+    for file in files:
+        os.pwrite(file, b'%10d' % number, 0)
+"""
+COUNTED_IN_TWO = """
+left, right = (int(open(f'/{name}/count').read()) for name in ('left', 'right'))
+print(left > 0, left - right)
+"""
+
+
+def pod_of_two(name: str, script: str, left: str, right: str) -> dict[str, Any]:
+    """Runs `script` with the two claims at /left and /right."""
+    made = pod(name, script, "")
+    made["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": side, "mountPath": f"/{side}"} for side in ("left", "right")
+    ]
+    made["spec"]["volumes"] = [
+        {"name": side, "persistentVolumeClaim": {"claimName": of}}
+        for side, of in (("left", left), ("right", right))
+    ]
+    return made
+
+
+def snapshot_group(
+    custom: client.CustomObjectsApi, namespace: str, name: str, labels: dict[str, str]
+) -> dict[str, str]:
+    """Make the group `name` of the claims with `labels`; give its snapshots by claim, all ready."""
+    body = {
+        "apiVersion": "/".join(GROUPS),
+        "kind": "VolumeGroupSnapshot",
+        "metadata": {"name": name},
+        "spec": {
+            "volumeGroupSnapshotClassName": "rok-csi",
+            "source": {"selector": {"matchLabels": labels}},
+        },
+    }
+    kind = "volumegroupsnapshots"
+    custom.create_namespaced_custom_object(*GROUPS, namespace, kind, body)
+    seen(custom.list_namespaced_custom_object, name, ready, *GROUPS, namespace, kind)
+    listing = custom.list_namespaced_custom_object
+    members = [
+        one["metadata"]["name"]
+        for one in listing(*SNAPSHOTS, namespace, "volumesnapshots")["items"]
+        if one.get("status", {}).get("volumeGroupSnapshotName") == name
+    ]
+    found = [
+        seen(listing, member, ready, *SNAPSHOTS, namespace, "volumesnapshots") for member in members
+    ]
+    return {
+        one["spec"]["source"]["persistentVolumeClaimName"]: one["metadata"]["name"] for one in found
+    }
+
+
+class TestGroups:
+    def test_volumes_of_a_group_are_copied_in_one_moment(
+        self,
+        core_v1: client.CoreV1Api,
+        api_client: client.ApiClient,
+        namespace: str,
+        cluster: localcluster.Status,
+    ) -> None:
+        for name in ("left", "right"):
+            wanted = claim(name)
+            wanted["metadata"]["labels"] = {"of": "one"}
+            core_v1.create_namespaced_persistent_volume_claim(namespace, wanted)
+        core_v1.create_namespaced_pod(
+            namespace, pod_of_two("counter", COUNT_IN_TWO, "left", "right")
+        )
+        seen(core_v1.list_namespaced_pod, "counter", running, namespace)
+        custom = client.CustomObjectsApi(api_client)
+        members = snapshot_group(custom, namespace, "both", {"of": "one"})
+        assert set(members) == {"left", "right"}
+        for name, member in members.items():
+            restored = claim(f"{name}-2", dataSource=of_snapshot(member))
+            core_v1.create_namespaced_persistent_volume_claim(namespace, restored)
+        reader = pod_of_two("reader", COUNTED_IN_TWO, "left-2", "right-2")
+        assert run(core_v1, namespace, reader).split() in (["True", "0"], ["True", "1"])
+        custom.delete_namespaced_custom_object(*GROUPS, namespace, "volumegroupsnapshots", "both")
+        kept = Place(cluster.name).folder / "volumes/snapshots"
+        volumes = [volume_of(core_v1, namespace, name) for name in members]
+        eventually(lambda: not any(one.name.endswith(tuple(volumes)) for one in kept.iterdir()))
+
+
+@pytest.fixture
+def slow(api_client: client.ApiClient, namespace: str) -> Iterator[str]:
+    """The name of a class of volumes, and of one of snapshots, with a delay of 3 s."""
+    storage, custom = client.StorageV1Api(api_client), client.CustomObjectsApi(api_client)
+    of_snapshots = (*SNAPSHOTS, "volumesnapshotclasses")
+    for name, delay in ((namespace, "3s"), (f"{namespace}-wrong", "soon")):
+        of_volumes = storage.read_storage_class("rok-csi")
+        of_volumes.metadata = {"name": name}
+        of_volumes.parameters = {"delay": delay}
+        storage.create_storage_class(of_volumes)
+    of_rok = custom.get_cluster_custom_object(*of_snapshots, "rok-csi")
+    custom.create_cluster_custom_object(
+        *of_snapshots, {**of_rok, "metadata": {"name": namespace}, "parameters": {"delay": "3s"}}
+    )
+    yield namespace
+    storage.delete_storage_class(namespace)
+    storage.delete_storage_class(f"{namespace}-wrong")
+    custom.delete_cluster_custom_object(*of_snapshots, namespace)
+
+
+class TestDelays:
+    def test_of_a_class_show_work_in_progress(
+        self, core_v1: client.CoreV1Api, api_client: client.ApiClient, namespace: str, slow: str
+    ) -> None:
+        core_v1.create_namespaced_persistent_volume_claim(
+            namespace, claim("late", storageClassName=slow)
+        )
+        began = time.monotonic()
+        core_v1.create_namespaced_pod(namespace, pod("user", SLEEP, "late"))
+        seen(core_v1.list_namespaced_persistent_volume_claim, "late", bound, namespace)
+        assert 3 < time.monotonic() - began < 30
+        seen(core_v1.list_namespaced_pod, "user", running, namespace)
+        began = time.monotonic()
+        snapshot(client.CustomObjectsApi(api_client), namespace, "moment", "late", slow)
+        assert 3 < time.monotonic() - began < 30
+
+    def test_that_is_no_duration_is_refused(
+        self, core_v1: client.CoreV1Api, namespace: str, slow: str
+    ) -> None:
+        core_v1.create_namespaced_persistent_volume_claim(
+            namespace, claim("never", storageClassName=f"{slow}-wrong")
+        )
+        core_v1.create_namespaced_pod(namespace, pod("waiting", "pass", "never"))
+        told = seen(
+            core_v1.list_namespaced_event,
+            first_event(core_v1, namespace, "ProvisioningFailed"),
+            lambda _: True,
+            namespace,
+        )
+        assert 'parameter delay: "soon" is no duration such as 3s' in told.message
 
 
 class TestGrowth:
@@ -597,6 +744,14 @@ class TestClusters:
         assert footprint.now()["devices"]
         localcluster.down(other.name)
         assert not any(footprint.now().values())
+
+    def test_a_machine_without_loop_devices_is_told_so(self) -> None:
+        code = "from localcluster import loops; loops.check()"
+        hidden = f"mount -t tmpfs none /dev && exec {sys.executable} -c '{code}'"
+        done = subprocess.run(
+            ["unshare", "--mount", "--", "sh", "-c", hidden], capture_output=True, text=True
+        )
+        assert "/dev/loop-control is missing: modprobe loop (in a container:" in done.stderr
 
     def test_up_and_down_may_be_said_twice(self, cluster: localcluster.Status) -> None:
         first = processes.first(Place(cluster.name))
