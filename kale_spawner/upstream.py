@@ -153,12 +153,13 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
         )
 
     async def _watch(self) -> Watches:
+        missing = await self._snapshots_missing()
         work = {
             "pods": self._start_watching_pods(),
             "claims": self._watching("persistentvolumeclaims", WakingClaims, _STORAGE),
             "shared_claims": self._watching("shared-claims", WakingClaims, _SHARED),
         }
-        if not await self._snapshots_missing():
+        if not missing:
             work |= {
                 "snapshots": self._watching("volumesnapshots", WakingSnapshots, _STORAGE),
                 "shared_snapshots": self._watching("shared-snapshots", WakingSnapshots, _SHARED),

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 from kale_spawner.errors import (
     Busy,
     ChoiceInvalid,
+    Conflict,
     Denied,
     FieldError,
     KaleError,
@@ -247,7 +248,7 @@ class Volumes:
             raise ChoiceInvalid([FieldError("size", reason)])
         try:
             await self._objects.grow_claim(name, size)
-        except (Denied, Rejected) as exc:
+        except (Conflict, Denied, Rejected) as exc:
             raise not_grown(name, size, exc.detail) from exc
         return await self._seen_claim(name, parse_size(size))
 

@@ -176,10 +176,11 @@ class Objects:
                 self.api.create_namespaced_persistent_volume_claim, self.namespace, claim
             )
             return Made(made, new=True)
-        except Conflict:
-            found = await self._call(
-                self.api.read_namespaced_persistent_volume_claim, name, self.namespace
-            )
+        except Conflict as exc:
+            there = await self.claim(name)
+            if there is None:
+                raise Conflict(str(exc), exc.detail, exc.code) from exc
+            found = there
         if not owned_by(found["metadata"], user):
             raise StartFailed(
                 f'The volume name "{name}" cannot be used. Choose another name.', "name"

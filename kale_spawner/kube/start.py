@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFailed
+from kale_spawner.errors import Conflict, Denied, KaleError, NotFound, Rejected, StartFailed
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, Watches
@@ -208,7 +208,7 @@ class Start:
             raise StartFailed(
                 f'Volume "{name}" was deleted meanwhile. Choose another.', "deleted"
             ) from exc
-        except (Denied, Rejected) as exc:
+        except (Conflict, Denied, Rejected) as exc:
             raise not_grown(name, size, exc.detail) from exc
 
     def _current(self) -> Manifest | None:

@@ -21,6 +21,7 @@ from tests.cluster.waiting import eventually
 
 HELD = "head -c 2000000 /dev/urandom > /home/jovyan/held; sync; sha256sum < /home/jovyan/held"
 READ = "sha256sum < /home/jovyan/held"
+READING = ("403", "hangs")
 QUICK: dict[str, Any] = {
     "KaleSpawner": {"delete_grace_period": 0, "k8s_api_request_timeout": 1, "start_timeout": 40},
     "KaleVolumes": {"max_data_volumes": 2},
@@ -87,9 +88,10 @@ async def test_every_call_of_a_start_gone_wrong(
     calls, size = list(passage.calls), 1100
     await spawner.stop(now=True)
     table: dict[tuple[str, str], str] = {}
-    for at, call in enumerate(calls):
+    for at, meant in enumerate(calls):
         for fault in FAULTS:
-            if (call, fault) in table:
+            # What is only read is asked again or done without: two faults of it stand for all.
+            if (meant, fault) in table or (meant.startswith("GET") and fault not in READING):
                 continue
             forget(core_v1, namespace)
             size += 1
@@ -97,6 +99,8 @@ async def test_every_call_of_a_start_gone_wrong(
             passage.arm(at, fault)
             said = await tried(spawner, choice(f"{size}Mi"))
             passage.disarm()
+            # Of what is asked side by side, the order is not that of the first time.
+            call = passage.calls[at] if at < len(passage.calls) else f"{meant} (not made)"
             there = uids(core_v1, namespace)
             assert there["kept"] == kept, (call, fault)
             if said:
