@@ -372,7 +372,7 @@ def _sorted_out(
 
 
 def _set_of(name: str, snapshots: list[Snapshot]) -> SnapshotSet:
-    snapshots.sort(key=lambda each: each.volume)
+    snapshots.sort(key=lambda each: (len(each.name), each.name))
     noted = snapshots[0].annotations
     try:
         choice = json.loads(noted.get(marks.CHOICE) or "null")

@@ -259,11 +259,6 @@ class SetHandler(Handler):
 class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
     """Start a server with what a set holds, as the hub starts any server."""
 
-    _choice: dict[str, Any] | None = None
-
-    def get_json_body(self) -> Any:
-        return super().get_json_body() if self._choice is None else self._choice
-
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def post(self, user_name: str, name: str) -> None:
@@ -277,7 +272,8 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
             raise Busy(f"You have a {called} already. Choose another name, or restore over it.")
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
-        self._choice, names = await volumes.restored(name, asked.server)
+        choice, names = await volumes.restored(name, asked.server)
+        self.request.body = json.dumps(choice).encode()
         await UserServerAPIHandler.post(self, user_name, asked.server)
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}"
         if asked.server:
