@@ -80,7 +80,13 @@ def _check_app(change: Any) -> None:
                 "KaleImages.images is [] and KubeSpawner.profile_list is empty: "
                 "every server is KubeSpawner's, with KubeSpawner.image"
             )
-        if KaleVolumes(config=app.config).pages:
+        volumes = KaleVolumes(config=app.config)
+        if _setting(app.config, app.spawner_class, "delete_pvc") and volumes.when_deleted == "keep":
+            app.log.warning(
+                "KubeSpawner.delete_pvc has no effect: volumes stay when a server or a user is "
+                "deleted, unless KaleVolumes.when_deleted says otherwise"
+            )
+        if volumes.pages:
             app.extra_handlers.extend(api.HANDLERS)
             volumes_page.register(app)
 

@@ -13,7 +13,15 @@ from jupyterhub import spawner as hub_spawner
 from sqlalchemy import inspect
 from traitlets import Float
 
-from kale_spawner.errors import Busy, ChoiceInvalid, DiskFull, KaleError, Refused
+from kale_spawner.errors import (
+    Busy,
+    ChoiceInvalid,
+    ClusterError,
+    DiskFull,
+    KaleError,
+    Refused,
+    StartFailed,
+)
 from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
@@ -24,8 +32,9 @@ from kale_spawner.model.plan import Plan
 from kale_spawner.model.snapshots import members_of_plan
 from kale_spawner.model.topology import conflict
 from kale_spawner.page import PageSpawner
+from kale_spawner.volumes import Volumes
 from kale_spawner.web.shown import shown
-from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
+from kale_spawner.wire import GATEWAY_CONTAINER, SERVERNAME_LABEL, USERNAME_LABEL
 
 _TELLS_REFUSALS = hasattr(hub_spawner, "SpawnException")
 """Whether this hub tells refusals and failures apart."""
@@ -53,6 +62,7 @@ class KaleSpawner(PageSpawner):
         self._starting: Start | None = None
         self._planned = Plan()
         self._held = ""
+        self._last_image = ""
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -66,6 +76,7 @@ class KaleSpawner(PageSpawner):
     def _keep_choice(self) -> None:
         """The cluster took it, so this is what the page shows next time."""
         mounts = self._planned.mounts
+        self._last_image = str(self.image)
         self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
         if self._choice is not None:
             own = self._reads_form_itself
@@ -91,12 +102,14 @@ class KaleSpawner(PageSpawner):
             state["kale_choice"] = self._last_choice
         if self.last_volumes:
             state["kale_volumes"] = self.last_volumes
+            state["kale_image"] = self._last_image
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._last_choice = state.get("kale_choice")
         self.last_volumes = list(state.get("kale_volumes") or ())
+        self._last_image = state.get("kale_image") or ""
 
     # --- start and stop -----------------------------------------------------------------
 
@@ -168,6 +181,58 @@ class KaleSpawner(PageSpawner):
             grace=self.unschedulable_grace,
         )
 
+    async def _keep_before_image_change(self, start: Start) -> None:
+        """A snapshot of what the last image left, where the administrator wants that."""
+        changes = self._last_image and self._last_image != self.image
+        settings = self.volumes_settings
+        if not settings.snapshot_before_image_change or not changes or not self.last_volumes:
+            return
+        start.said.append("A snapshot is taken before the image changes")
+        volumes = Volumes(self)
+        try:
+            saved = await self.snapshot_all(reason="image")
+            await volumes.until_ready([each.name for each in saved.snapshots])
+        except ClusterError:
+            raise
+        except KaleError as exc:
+            raise StartFailed(
+                f"The snapshot before the change of image could not be taken: {exc} "
+                "Start with the former image, or ask your administrator.",
+                "snapshot",
+            ) from exc
+        await volumes.keep_latest(self.name or "", settings.keep_automatic)
+
+    async def _keep_at_stop(self) -> None:
+        """A snapshot of what a server leaves, where the administrator wants that. A server that
+        stops stays stopped, whatever comes of it."""
+        settings = self.volumes_settings
+        if not settings.snapshot_at_stop or not self.last_volumes:
+            return
+        try:
+            await self.snapshot_all(reason="stop")
+            await Volumes(self).keep_latest(self.name or "", settings.keep_automatic)
+        except KaleError as exc:
+            self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
+
+    async def delete_forever(self) -> None:
+        """What becomes of the volumes of a server that is deleted: `KaleVolumes.when_deleted`
+        says, and nothing else. Those that anything still mounts stay."""
+        what = self.volumes_settings.when_deleted
+        if what == "keep":
+            self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
+            return
+        volumes = Volumes(self)
+        for claim in list((await self._inventory()).claims.values()):
+            if claim.annotations.get(SERVERNAME_LABEL, "") != (self.name or ""):
+                continue
+            try:
+                last = await volumes.delete(claim.name, what == "snapshot", decided=True)
+                self.log.info(
+                    "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, last
+                )
+            except KaleError as exc:
+                self.log.warning("%s: %s stays: %s", self._log_name, claim.name, exc)
+
     async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
         """The volumes that are there, and what the profile asks of a node, have one in common."""
         bound = {claim.name: claim.volume for claim in plan.reuse if claim.volume}
@@ -182,6 +247,7 @@ class KaleSpawner(PageSpawner):
         self._starting = start
         try:
             await start.accept()
+            await self._keep_before_image_change(start)
             self._keep_choice()
             if self.storage_pvc_ensure:
                 await self._ensure_own_claim()
@@ -221,6 +287,7 @@ class KaleSpawner(PageSpawner):
         """End the pod, and wait until it is gone. Claims stay."""
         watches = await self._watch()
         key = self._pod_key
+        ran = self.is_pod_running(watches.pods.resources.get(key) or {"status": {}})
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.start_timeout
         with Waiter([(watches.pods, key)]) as waiter:
@@ -237,6 +304,8 @@ class KaleSpawner(PageSpawner):
                 elif not pod["metadata"].get("deletionTimestamp"):
                     # The request was lost on its way.
                     await objects.delete_pod(self.pod_name, 0 if now else self.delete_grace_period)
+        if ran:
+            await self._keep_at_stop()
 
     async def get_url(self) -> str:
         """Where the server is. After the hub was restarted during a start, wait for its end."""

@@ -252,17 +252,22 @@ class Volumes:
             raise not_grown(name, size, exc.detail) from exc
         return await self._seen_claim(name, parse_size(size))
 
-    async def delete(self, name: str, last: bool | None = None) -> str | None:
+    async def delete(
+        self, name: str, last: bool | None = None, *, decided: bool = False
+    ) -> str | None:
         """Begin to delete a volume; the name of the last snapshot, where one is taken first.
 
-        last: whether one is asked for; None is as the settings say. Raises Busy while anything
-        mounts it. A snapshot that fails leaves the volume as it was.
+        last: whether one is asked for; None is as the settings say. decided: the settings have no
+        say, and this returns when it is done. Raises Busy while anything mounts it. A snapshot
+        that fails leaves the volume as it was.
         """
         have = await self._inventory()
         claim = self._claim(have, name)
         first = {"never": False, "always": True}.get(
             self._settings.snapshot_before_delete, bool(last)
         )
+        if decided:
+            first = bool(last)
         if claim.deleting:
             return None
         key, holds = self._key(name), self.spawner.holds
@@ -285,7 +290,7 @@ class Volumes:
         work = asyncio.ensure_future(self._delete(claim, taken))
         self.spawner.background.add(work)
         work.add_done_callback(self.spawner.background.discard)
-        if taken is None:
+        if taken is None or decided:
             await work
         return taken.name if taken else None
 
@@ -304,6 +309,7 @@ class Volumes:
             holds.told[key] = f"It was not deleted: {exc}"
             if last is None:
                 raise
+            return
         finally:
             holds.deleting.pop(key, None)
             watches = await self.spawner._watch()

@@ -36,6 +36,7 @@ class Start:
     grow: the new size of claims that are to be larger.
     is_ready: whether the pod may be called ready, where no gateway tells it better.
     ask: waits for the gateway of a pod with an address; None where there is no gateway.
+    said: what the user is told before the cluster has anything to show.
     seconds: after these it has failed. grace, beside: see `Scene`.
     """
 
@@ -53,6 +54,7 @@ class Start:
     seconds: float = 300.0
     grace: float = 15.0
     created: frozenset[str] | None = None
+    said: list[str] = field(default_factory=list)
     uid: str = ""
     _old_events: frozenset[Any] = frozenset()
     _unschedulable_since: float | None = None
@@ -181,7 +183,9 @@ class Start:
         )
 
     def progress(self) -> list[Step]:
-        return steps(self.scene(), self.created or frozenset())
+        return [Step(5, each) for each in self.said] + steps(
+            self.scene(), self.created or frozenset()
+        )
 
     async def _make(self) -> None:
         try:
