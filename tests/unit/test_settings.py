@@ -239,7 +239,14 @@ def test_a_hub_that_offers_nothing_says_so(
     settings: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = logging.getLogger("hub")
-    app = SimpleNamespace(spawner_class=KaleSpawner, config=Config(settings), log=log)
+    app = SimpleNamespace(
+        spawner_class=KaleSpawner,
+        config=Config(settings),
+        log=log,
+        extra_handlers=[],
+        template_paths=[],
+        data_files_path="/jupyterhub",
+    )
     with caplog.at_level(logging.INFO):
         _check_app(SimpleNamespace(owner=app))
     assert [record.message[:17] for record in caplog.records] == ["KaleImages.images"] * told

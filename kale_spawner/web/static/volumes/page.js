@@ -10,7 +10,7 @@ import * as words from "./words.js";
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("kv-data").textContent);
 let state = page.state;
-const api = makeApi(page.base, page.user);
+const api = makeApi(page.base, page.user, page.xsrf);
 
 // What a reload brings back: the search, and each list's order.
 const KEPT = `kale-volumes:${page.user}`;
@@ -60,7 +60,7 @@ const dot = (row) => {
 
 function sizeCell(volume) {
   const full = `${words.size(volume.size_bytes)}`;
-  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet" }, ` → ${volume.wanted_size.replace(/([KMGT]i)$/, " $1B")}`) : null;
+  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet kv-num" }, ` → ${volume.wanted_size.replace(/([KMGT]i)$/, " $1B")}`) : null;
   const { usage } = volume;
   if (!usage || !usage.capacity_bytes) return [el("span", { class: "kv-num" }, full), wanted];
   const part = Math.min(1, usage.used_bytes / usage.capacity_bytes);
