@@ -141,7 +141,7 @@ const LISTS = {
     columns: [
       NAME,
       { id: "what", head: "What", cell: (row) => words.capital(row.what), sort: (row) => row.what },
-      { id: "about", head: "About", cell: (row) => row.shared?.description ?? "", sort: (row) => row.shared?.description ?? "" },
+      { id: "about", head: "About", className: "kv-wide", cell: (row) => row.shared?.description ?? "", sort: (row) => row.shared?.description ?? "" },
       SIZE,
       { id: "may", head: "Access", cell: (row) => (row.what === "snapshot" ? "A copy" : row.shared?.writable ? "Read and write" : "Read only"), sort: (row) => String(row.shared?.writable) },
     ],
