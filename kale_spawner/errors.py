@@ -3,6 +3,8 @@
     KaleError                    status 500
     ├── SettingsInvalid          the administrator's configuration; raised when the hub starts
     ├── ChoiceInvalid            400  what the user asked for; `errors` has one entry per field
+    ├── Missing                  404  neither the user's own nor shared with them, or not there
+    ├── Busy                     409  it is in use, on its way out, or the name is taken
     ├── StartFailed              424  the cluster cannot do it; `cause` names the kind of failure
     │   ├── DiskFull             424  a volume has no room left; `volume` names it
     │   └── Refused              403  quota or policy said no to what would have been created
@@ -57,6 +59,18 @@ class ChoiceInvalid(KaleError):
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = list(errors)
         super().__init__("; ".join(str(error) for error in self.errors))
+
+
+class Missing(KaleError):
+    """Not there, or another user's: one answer for both, so that nobody learns of others'."""
+
+    status = 404
+
+
+class Busy(KaleError):
+    """It cannot be done now; the message says what has to end first, or which name is free."""
+
+    status = 409
 
 
 class StartFailed(KaleError):

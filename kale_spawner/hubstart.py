@@ -17,7 +17,7 @@ from kale_spawner.model.quantity import parse_size
 from kale_spawner.offers import Offers
 from kale_spawner.presets import check_presets
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
-from kale_spawner.web import volumes_page
+from kale_spawner.web import api, volumes_page
 
 
 def check_settings(config: Config, spawner_class: Any) -> None:
@@ -80,7 +80,14 @@ def _check_app(change: Any) -> None:
                 "KaleImages.images is [] and KubeSpawner.profile_list is empty: "
                 "every server is KubeSpawner's, with KubeSpawner.image"
             )
-        if KaleVolumes(config=app.config).pages:
+        volumes = KaleVolumes(config=app.config)
+        if _setting(app.config, app.spawner_class, "delete_pvc") and volumes.when_deleted == "keep":
+            app.log.warning(
+                "KubeSpawner.delete_pvc has no effect: volumes stay when a server or a user is "
+                "deleted, unless KaleVolumes.when_deleted says otherwise"
+            )
+        if volumes.pages:
+            app.extra_handlers.extend(api.HANDLERS)
             volumes_page.register(app)
 
 

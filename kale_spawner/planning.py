@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyterhub.utils import maybe_future
 from kubespawner.slugs import is_valid_label, safe_slug
@@ -15,6 +15,7 @@ from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Plan, make_plan
@@ -28,12 +29,19 @@ class PlanningSpawner(UpstreamSpawner):
     """Knows the settings, what they offer to its user, and what a choice comes to."""
 
     checks_settings = True
+    holds: ClassVar[Holds] = Holds()
+    background: ClassVar[set[asyncio.Future[None]]] = set()
+    """What goes on after the request that began it was answered."""
+
     user_options: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._offered: Offers | None = None
         self._profile: Profile | None = None
         self._choice: Choice | None = None
+        self._last_choice: dict[str, Any] | None = None
+        self.last_volumes: list[dict[str, Any]] = []
+        """The volumes of the last start, each as a `Member`'s fields."""
         super().__init__(*args, **kwargs)
         self.images = KaleImages(parent=self)
         self.volumes_settings = KaleVolumes(parent=self)
@@ -141,8 +149,16 @@ class PlanningSpawner(UpstreamSpawner):
             await self._snapshots_missing(),
         )
 
-    async def _cluster(self) -> Cluster:
-        return await self.facts.cluster(self.namespace, fresh=True)
+    def _key(self, name: str) -> str:
+        """What the watches know an object of this namespace by."""
+        return f"{self.namespace}/{name}"
+
+    @property
+    def _pod_key(self) -> str:
+        return self._key(self.pod_name)
+
+    async def _cluster(self, fresh: bool = False) -> Cluster:
+        return await self.facts.cluster(self.namespace, fresh)
 
     def _limits(self, offers: Offers) -> Limits:
         mounts = self._expand_all(self._sorted_dict_values(self.volume_mounts)) or []
@@ -153,7 +169,7 @@ class PlanningSpawner(UpstreamSpawner):
         self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
     ) -> Plan:
         limits, owner = self._limits(offers), self._owner()
-        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster())
+        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster(fresh=True))
         return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:

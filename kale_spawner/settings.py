@@ -182,17 +182,51 @@ class KaleVolumes(LoggingConfigurable):
         """,
     ).tag(config=True)
 
-    pages = Bool(
-        True,
-        help="Whether the hub serves the REST API of volumes, and with it their page.",
-    ).tag(config=True)
-
     rok_hosts = List(
         Unicode(),
         help="""
         Hosts (or host:port) of the Rok whose snapshots users may make volumes from, by its
         address (source "rok"). Empty, the default: this is not offered.
         """,
+    ).tag(config=True)
+
+    snapshot_before_delete = Enum(
+        ["never", "offered", "always"],
+        "offered",
+        help="""
+        Whether a last snapshot is taken before a user deletes a volume: "never", "offered"
+        (where the user asks for it), or "always". The volume stays where the snapshot fails.
+        """,
+    ).tag(config=True)
+
+    when_deleted = Enum(
+        ["keep", "snapshot", "delete"],
+        "keep",
+        help="""
+        What becomes of a server's volumes when the server (not: its pod) or its user is deleted:
+        "keep", "snapshot" (deleted once a last snapshot of each is ready; they stay where that
+        fails), or "delete". Volumes that another server uses stay. KubeSpawner.delete_pvc has no
+        say beside it.
+        """,
+    ).tag(config=True)
+
+    snapshot_at_stop = Bool(
+        False, help="Whether a snapshot of all of a server's volumes is taken when it stops."
+    ).tag(config=True)
+
+    snapshot_before_image_change = Bool(
+        False,
+        help="Whether one is taken before a server starts with another image than last time.",
+    ).tag(config=True)
+
+    keep_automatic = Integer(
+        3,
+        min=1,
+        help="How many of the snapshots that were taken by themselves are kept for each server.",
+    ).tag(config=True)
+
+    pages = Bool(
+        True, help="Whether the hub has a page of volumes, and the REST API behind it."
     ).tag(config=True)
 
     @validate("min_size", "max_size")

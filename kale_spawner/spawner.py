@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
@@ -12,7 +13,15 @@ from jupyterhub import spawner as hub_spawner
 from sqlalchemy import inspect
 from traitlets import Float
 
-from kale_spawner.errors import ChoiceInvalid, DiskFull, KaleError, Refused
+from kale_spawner.errors import (
+    Busy,
+    ChoiceInvalid,
+    ClusterError,
+    DiskFull,
+    KaleError,
+    Refused,
+    StartFailed,
+)
 from kale_spawner.hubstart import check_when_hub_starts
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
@@ -20,10 +29,12 @@ from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan
+from kale_spawner.model.snapshots import members_of_plan
 from kale_spawner.model.topology import conflict
 from kale_spawner.page import PageSpawner
+from kale_spawner.volumes import Volumes
 from kale_spawner.web.shown import shown
-from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
+from kale_spawner.wire import GATEWAY_CONTAINER, SERVERNAME_LABEL, USERNAME_LABEL
 
 _TELLS_REFUSALS = hasattr(hub_spawner, "SpawnException")
 """Whether this hub tells refusals and failures apart."""
@@ -48,8 +59,10 @@ class KaleSpawner(PageSpawner):
     """What is being cleaned up after, by the pod's key; a server's next start waits for it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._last_choice: dict[str, Any] | None = None
         self._starting: Start | None = None
+        self._planned = Plan()
+        self._held = ""
+        self._last_image = ""
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -62,6 +75,9 @@ class KaleSpawner(PageSpawner):
 
     def _keep_choice(self) -> None:
         """The cluster took it, so this is what the page shows next time."""
+        mounts = self._planned.mounts
+        self._last_image = str(self.image)
+        self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
         if self._choice is not None:
             own = self._reads_form_itself
             self._last_choice = dict(self.user_options) if own else self._choice.settled()
@@ -84,11 +100,16 @@ class KaleSpawner(PageSpawner):
         state: dict[str, Any] = super().get_state()
         if self._last_choice is not None:
             state["kale_choice"] = self._last_choice
+        if self.last_volumes:
+            state["kale_volumes"] = self.last_volumes
+            state["kale_image"] = self._last_image
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._last_choice = state.get("kale_choice")
+        self.last_volumes = list(state.get("kale_volumes") or ())
+        self._last_image = state.get("kale_image") or ""
 
     # --- start and stop -----------------------------------------------------------------
 
@@ -99,6 +120,8 @@ class KaleSpawner(PageSpawner):
         except KaleError as exc:
             self._uncount(exc)
             raise shown(exc) from exc
+        finally:
+            self.holds.started(self._held)
 
     async def _started(self) -> str:
         try:
@@ -131,6 +154,11 @@ class KaleSpawner(PageSpawner):
         if offers is not None and profile is not None and choice is not None:
             plan = await self._plan(offers, profile, choice)
         start_id = uuid.uuid4().hex
+        held = self.holds.start(start_id, self.name or "", map(self._key, plan.claims))
+        if held is not None:
+            name = held.partition("/")[2]
+            raise Busy(f'"{name}" is being deleted. Choose another volume.')
+        self._held, self._planned = start_id, plan
         owner = self._owner(start_id)
         template = self.volumes_settings.rok_secret
         secret = expand(template, owner.user, owner.server) if template else ""
@@ -153,6 +181,58 @@ class KaleSpawner(PageSpawner):
             grace=self.unschedulable_grace,
         )
 
+    async def _keep_before_image_change(self, start: Start) -> None:
+        """A snapshot of what the last image left, where the administrator wants that."""
+        changes = self._last_image and self._last_image != self.image
+        settings = self.volumes_settings
+        if not settings.snapshot_before_image_change or not changes or not self.last_volumes:
+            return
+        start.said.append("A snapshot is taken before the image changes")
+        volumes = Volumes(self)
+        try:
+            saved = await self.snapshot_all(reason="image")
+            await volumes.until_ready([each.name for each in saved.snapshots])
+        except ClusterError:
+            raise
+        except KaleError as exc:
+            raise StartFailed(
+                f"The snapshot before the change of image could not be taken: {exc} "
+                "Start with the former image, or ask your administrator.",
+                "snapshot",
+            ) from exc
+        await volumes.keep_latest(self.name or "", settings.keep_automatic)
+
+    async def _keep_at_stop(self) -> None:
+        """A snapshot of what a server leaves, where the administrator wants that. A server that
+        stops stays stopped, whatever comes of it."""
+        settings = self.volumes_settings
+        if not settings.snapshot_at_stop or not self.last_volumes:
+            return
+        try:
+            await self.snapshot_all(reason="stop")
+            await Volumes(self).keep_latest(self.name or "", settings.keep_automatic)
+        except KaleError as exc:
+            self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
+
+    async def delete_forever(self) -> None:
+        """What becomes of the volumes of a server that is deleted: `KaleVolumes.when_deleted`
+        says, and nothing else. Those that anything still mounts stay."""
+        what = self.volumes_settings.when_deleted
+        if what == "keep":
+            self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
+            return
+        volumes = Volumes(self)
+        for claim in list((await self._inventory()).claims.values()):
+            if claim.annotations.get(SERVERNAME_LABEL, "") != (self.name or ""):
+                continue
+            try:
+                last = await volumes.delete(claim.name, what == "snapshot", decided=True)
+                self.log.info(
+                    "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, last
+                )
+            except KaleError as exc:
+                self.log.warning("%s: %s stays: %s", self._log_name, claim.name, exc)
+
     async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
         """The volumes that are there, and what the profile asks of a node, have one in common."""
         bound = {claim.name: claim.volume for claim in plan.reuse if claim.volume}
@@ -167,6 +247,7 @@ class KaleSpawner(PageSpawner):
         self._starting = start
         try:
             await start.accept()
+            await self._keep_before_image_change(start)
             self._keep_choice()
             if self.storage_pvc_ensure:
                 await self._ensure_own_claim()
@@ -187,11 +268,6 @@ class KaleSpawner(PageSpawner):
         self.pod_id = pod["metadata"]["uid"]
         return str(self._get_pod_url(pod))
 
-    @property
-    def _pod_key(self) -> str:
-        """What the watches know this server's pod by."""
-        return f"{self.namespace}/{self.pod_name}"
-
     def _clean(self, start: Start) -> asyncio.Task[None]:
         key, task = start.key(start.name), asyncio.ensure_future(start.clean())
         self._cleaning[key] = task
@@ -211,6 +287,7 @@ class KaleSpawner(PageSpawner):
         """End the pod, and wait until it is gone. Claims stay."""
         watches = await self._watch()
         key = self._pod_key
+        ran = self.is_pod_running(watches.pods.resources.get(key) or {"status": {}})
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.start_timeout
         with Waiter([(watches.pods, key)]) as waiter:
@@ -221,8 +298,14 @@ class KaleSpawner(PageSpawner):
                     await self._start_watching_pods(replace=True)
                     raise TimeoutError(f"pod {key} did not end in {self.start_timeout} seconds")
                 await waiter.wait(5.0)
-                if await objects.pod(self.pod_name) is None:
+                pod = await objects.pod(self.pod_name)
+                if pod is None:
                     watches.pods.resources.pop(key, None)
+                elif not pod["metadata"].get("deletionTimestamp"):
+                    # The request was lost on its way.
+                    await objects.delete_pod(self.pod_name, 0 if now else self.delete_grace_period)
+        if ran:
+            await self._keep_at_stop()
 
     async def get_url(self) -> str:
         """Where the server is. After the hub was restarted during a start, wait for its end."""

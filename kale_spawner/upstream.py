@@ -19,6 +19,7 @@ from kubespawner.spawner import EventReflector, PodReflector
 
 from kale_spawner.kube.facts import Facts
 from kale_spawner.kube.objects import Objects
+from kale_spawner.kube.usage import Kubelets
 from kale_spawner.kube.watch import (
     WakingClaims,
     WakingEvents,
@@ -42,6 +43,7 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
     _pvc_exists: bool
     reflectors: dict[Any, Any] = {}  # noqa: RUF012  kubespawner's name; not shared with it
     _facts: ClassVar[WeakKeyDictionary[Any, Facts]] = WeakKeyDictionary()
+    _kubelets: ClassVar[WeakKeyDictionary[Any, Kubelets]] = WeakKeyDictionary()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._overridden: dict[str, Any] = {}
@@ -151,12 +153,13 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
         )
 
     async def _watch(self) -> Watches:
+        missing = await self._snapshots_missing()
         work = {
             "pods": self._start_watching_pods(),
             "claims": self._watching("persistentvolumeclaims", WakingClaims, _STORAGE),
             "shared_claims": self._watching("shared-claims", WakingClaims, _SHARED),
         }
-        if not await self._snapshots_missing():
+        if not missing:
             work |= {
                 "snapshots": self._watching("volumesnapshots", WakingSnapshots, _STORAGE),
                 "shared_snapshots": self._watching("shared-snapshots", WakingSnapshots, _SHARED),
@@ -188,6 +191,14 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
             seconds = float(self.k8s_api_request_timeout), float(self.k8s_api_request_retry_timeout)
             known = self._facts[client] = Facts(client, *seconds)
         return known
+
+    @property
+    def kubelets(self) -> Kubelets:
+        """Shared as `facts` are."""
+        client = self.api.api_client
+        if client not in self._kubelets:
+            self._kubelets[client] = Kubelets(client)
+        return self._kubelets[client]
 
     async def _snapshots_missing(self) -> str:
         """Why there are no snapshots here, or ""."""

@@ -138,7 +138,8 @@ def _kubelet(place: Place) -> dict[str, Any]:
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
         "nodeStatusUpdateFrequency": "5s",
-        "syncFrequency": "10s",
+        "syncFrequency": "3s",
+        "volumeStatsAggPeriod": "10s",
     }
 
 

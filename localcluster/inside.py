@@ -99,7 +99,7 @@ class _Running:
 
     name: str
     command: list[str]
-    waits: bool
+    waits_for: str
     pid: int = 0
     due: float = 0.0
     pause: float = 0.2
@@ -127,12 +127,12 @@ def _watch(services: list[_Running], api: str) -> None:
     """Never returns: start what is due, reap what ended, also what pods left behind."""
     signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    answers = _Answers(api)
+    has = _Has(api)
     while True:
         now = time.monotonic()
         for service in services:
             due = not service.pid and service.due <= now
-            if due and (not service.waits or answers.yet()):
+            if due and has(service.waits_for):
                 service.start()
         received = signal.sigtimedwait(signals, 0.1)
         if received is not None and received.si_signo != signal.SIGCHLD:
@@ -150,24 +150,27 @@ def _reap() -> int | None:
         return None
 
 
-class _Answers:
-    """Whether the API server answered, ever."""
+class _Has:
+    """Whether the API server answered at a path, ever."""
 
     def __init__(self, api: str) -> None:
-        self._url = f"{api}/readyz"
+        self._api = api
         self._trust: ssl.SSLContext | None = None
-        self._yes = False
+        self._known = {""}
 
-    def yet(self) -> bool:
-        if not self._yes:
-            self._trust = self._trust or ssl.create_default_context(cafile=f"{INSIDE}/pki/ca.crt")
+    def __call__(self, path: str) -> bool:
+        if path not in self._known:
+            if self._trust is None:
+                self._trust = ssl.create_default_context(cafile=f"{INSIDE}/pki/ca.crt")
+                self._trust.load_cert_chain(f"{INSIDE}/pki/admin.crt", f"{INSIDE}/pki/admin.key")
             try:
-                request: Any = urllib.request.urlopen(self._url, timeout=1, context=self._trust)
+                url = f"{self._api}{path}"
+                request: Any = urllib.request.urlopen(url, timeout=1, context=self._trust)
                 with request:
-                    self._yes = True
+                    self._known.add(path)
             except (OSError, urllib.error.URLError):
                 pass
-        return self._yes
+        return path in self._known
 
 
 if __name__ == "__main__":

@@ -13,12 +13,16 @@ CLASS = "rok-csi"
 
 _STANDS_IN = {
     "kale-spawner/description": "a stand-in for Rok's driver, for the demo and the tests only: "
-    "volumes are folders, deleted with the cluster"
+    "volumes are files on this machine, deleted with the cluster"
 }
 
 _STORAGE = "/apis/storage.k8s.io/v1"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SNAPSHOT_CLASSES = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses"
+_GROUP_CLASSES = "/apis/groupsnapshot.storage.k8s.io/v1/volumegroupsnapshotclasses"
+
+GROUP_CLASS = f"{_GROUP_CLASSES}/{CLASS}"
+"""Where the API server has the last of them."""
 
 
 def _of_storage(kind: str, name: str, **rest: Any) -> dict[str, Any]:
@@ -50,13 +54,19 @@ _CSI_DRIVER = _of_storage(
     },
 )
 
-_SNAPSHOT_CLASS = {
-    "apiVersion": "snapshot.storage.k8s.io/v1",
-    "kind": "VolumeSnapshotClass",
-    "metadata": {"name": CLASS, "annotations": _STANDS_IN},
-    "driver": DRIVER,
-    "deletionPolicy": "Delete",
-}
+
+def _of_snapshots(group: str, kind: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": kind,
+        "metadata": {"name": CLASS, "annotations": _STANDS_IN},
+        "driver": DRIVER,
+        "deletionPolicy": "Delete",
+    }
+
+
+_SNAPSHOT_CLASS = _of_snapshots("snapshot.storage.k8s.io", "VolumeSnapshotClass")
+_GROUP_CLASS = _of_snapshots("groupsnapshot.storage.k8s.io", "VolumeGroupSnapshotClass")
 
 
 def ensure(api: Api) -> bool:
@@ -67,6 +77,7 @@ def ensure(api: Api) -> bool:
         api.create(f"{_STORAGE}/storageclasses", _json(_STORAGE_CLASS)),
         api.create(f"{_STORAGE}/csidrivers", _json(_CSI_DRIVER)),
         api.create(_SNAPSHOT_CLASSES, _json(_SNAPSHOT_CLASS)),
+        api.create(_GROUP_CLASSES, _json(_GROUP_CLASS)),
     ]
     return all(made)
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from localcluster import programs
+from localcluster import loops, programs
 from localcluster.errors import MachineUnfit
 from localcluster.folders import Place, cache
 from setup.system import need_disk, need_linux, need_root
@@ -19,7 +19,9 @@ _DEBIAN = {
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",
+    "mkfs.xfs": "xfsprogs",
     "mount": "mount",
+    "fsfreeze": "util-linux",
     "setsid": "util-linux",
     "unshare": "util-linux",
     "nsenter": "util-linux",
@@ -41,6 +43,7 @@ def check(place: Place) -> None:
     _need_mount_point()
     if not Path("/dev/kmsg").exists():
         raise MachineUnfit("/dev/kmsg, which the kubelet reads, is missing: mknod /dev/kmsg c 1 11")
+    loops.check()
     need_disk(place.folder, _RUN_GIB)
     if not programs.built():
         need_disk(cache(), _BUILD_GIB)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from localcluster import loops
 from localcluster.errors import NotUp
 from localcluster.folders import Place
 
@@ -48,11 +49,13 @@ def first(place: Place) -> int | None:
 
 
 def end(place: Place) -> None:
-    """Kill it, and with it everything in its namespaces; return when they are gone."""
+    """Kill it, and with it everything in its namespaces; return when all of it is gone."""
     found = [pid for pid, _ in _of(place)]
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    # Before: who writes to a frozen volume ends only when it is thawed.
+    loops.release(place.folder / "volumes")
     deadline = time.monotonic() + 30
     # Process 1 is gone only after all others of its namespace are.
     while any(_lives(pid) for pid in found):

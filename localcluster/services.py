@@ -8,6 +8,7 @@ from localcluster import programs
 from localcluster.configuration import CONTAINERD_SOCKET, CSI_SOCKET
 from localcluster.folders import INSIDE, PROGRAMS_INSIDE, cache
 from localcluster.network import PORT, Network
+from localcluster.objects import GROUP_CLASS
 
 _ETCD = "http://127.0.0.1:2379"
 _ADMIN = f"--kubeconfig={INSIDE}/kubeconfig"
@@ -16,11 +17,11 @@ _PKI = INSIDE / "pki"
 
 @dataclass(frozen=True)
 class Service:
-    """`waits` puts off the start until the API server answers."""
+    """`waits_for`: the start is put off until the API server has what is at this path."""
 
     name: str
     command: list[str]
-    waits: bool = True
+    waits_for: str = "/readyz"
 
 
 def control_plane(network: Network, alone: bool) -> list[Service]:
@@ -57,7 +58,7 @@ def control_plane(network: Network, alone: bool) -> list[Service]:
     if alone:
         # No controller makes the account that this would wait for.
         apiserver.append("--disable-admission-plugins=ServiceAccount")
-    return [_built("etcd", etcd, waits=False), _built("kube-apiserver", apiserver, waits=False)]
+    return [_built("etcd", etcd, waits_for=""), _built("kube-apiserver", apiserver, waits_for="")]
 
 
 def node(network: Network, name: str) -> list[Service]:
@@ -93,7 +94,7 @@ def node(network: Network, name: str) -> list[Service]:
         f"--node-ip={network.node_ip}",
     ]
     return [
-        Service("containerd", ["containerd", f"--config={INSIDE}/containerd.toml"], waits=False),
+        Service("containerd", ["containerd", f"--config={INSIDE}/containerd.toml"], waits_for=""),
         _built("kube-controller-manager", controllers),
         _built("kube-scheduler", scheduler),
         _built("kubelet", kubelet),
@@ -113,8 +114,9 @@ def _storage(node: str) -> list[Service]:
     return [
         _built("rokcsi", [_ADMIN, *driver]),
         _built("csi-resizer", beside_it),
-        _built("csi-snapshotter", beside_it),
-        _built("snapshot-controller", [_ADMIN]),
+        # Where it does not find the API of groups when it starts, it never looks again.
+        _built("csi-snapshotter", beside_it, GROUP_CLASS),
+        _built("snapshot-controller", [_ADMIN], GROUP_CLASS),
     ]
 
 
@@ -123,7 +125,7 @@ def containerd_client(*arguments: str) -> list[str]:
     return ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
 
 
-def _built(name: str, arguments: list[str], waits: bool = True) -> Service:
+def _built(name: str, arguments: list[str], waits_for: str = "/readyz") -> Service:
     """A program of ours, at the path where it is seen inside."""
     path = programs.named(name).path.relative_to(cache() / "go")
-    return Service(name, [str(PROGRAMS_INSIDE / path), *arguments], waits)
+    return Service(name, [str(PROGRAMS_INSIDE / path), *arguments], waits_for)

@@ -28,6 +28,7 @@ PROGRAMS = {
     "iptables": "iptables",
     "ip": "iproute2",
     "openssl": "openssl",
+    "mkfs.xfs": "xfsprogs",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }

@@ -87,7 +87,8 @@ def translate(status: int, body: Any) -> ClusterError:
     if status == 404:
         return NotFound("This does not exist in the cluster.", detail, status)
     if status == 409:
-        return Conflict("An object of this name exists already.", detail, status)
+        said = "This name is taken in the cluster, or was changed meanwhile; try again."
+        return Conflict(said, detail, status)
     if status == 403:
         return Denied("The cluster does not allow this.", detail, status)
     if status in (400, 422):

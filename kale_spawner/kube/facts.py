@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kubernetes_asyncio.client import CoreV1Api, CustomObjectsApi, StorageV1Api
 
-from kale_spawner.errors import Denied, NotFound
+from kale_spawner.errors import Conflict, Denied, NotFound, Rejected
 from kale_spawner.kube.client import call
 from kale_spawner.kube.watch import SNAPSHOTS
 from kale_spawner.model import cluster
 from kale_spawner.model.cluster import Cluster
 
 GROUP_SNAPSHOTS = "groupsnapshot.storage.k8s.io"
+_log = logging.getLogger(__name__)
 _FRESH_SECONDS = 10.0
 
 Items = list[dict[str, Any]]
@@ -109,6 +111,7 @@ class Facts:
         except NotFound:
             self._absent.add(what)
             return []
-        except Denied:
+        except (Conflict, Denied, Rejected) as exc:
+            _log.warning("%s: %s (%s)", what, exc, exc.detail)
             return None
         return list(answer.get("items") or ())

@@ -71,11 +71,11 @@ class Objects:
         Raises what it says of the first that it refuses; PodExists for an old pod.
         """
         checks = [self._try_claim(claim) for claim in claims]
-        await _all([*checks, self._try_pod(pod)])
+        await all_of([*checks, self._try_pod(pod)])
 
     async def make_claims(self, claims: Iterable[Manifest], user: str) -> list[Made]:
         """Create the claims side by side, or find them there as the user's own."""
-        return await _all([self._make_claim(claim, user) for claim in claims])
+        return await all_of([self._make_claim(claim, user) for claim in claims])
 
     async def make_pod(self, pod: Manifest) -> Manifest:
         """Create the pod. Raises PodExists where there is one that this start did not make."""
@@ -176,10 +176,11 @@ class Objects:
                 self.api.create_namespaced_persistent_volume_claim, self.namespace, claim
             )
             return Made(made, new=True)
-        except Conflict:
-            found = await self._call(
-                self.api.read_namespaced_persistent_volume_claim, name, self.namespace
-            )
+        except Conflict as exc:
+            there = await self.claim(name)
+            if there is None:
+                raise Conflict(str(exc), exc.detail, exc.code) from exc
+            found = there
         if not owned_by(found["metadata"], user):
             raise StartFailed(
                 f'The volume name "{name}" cannot be used. Choose another name.', "name"
@@ -203,7 +204,7 @@ def start_of(manifest: Manifest) -> str | None:
     return str(value) if value else None
 
 
-async def _all(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:
+async def all_of(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:
     """Run side by side to the end, then raise the first error.
 
     Not a TaskGroup: it would cancel a create whose answer is under way, and nobody would know

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_spawner.errors import Denied, KaleError, NotFound, Rejected, StartFailed
+from kale_spawner.errors import Conflict, Denied, KaleError, NotFound, Rejected, StartFailed
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, Watches
@@ -36,6 +36,7 @@ class Start:
     grow: the new size of claims that are to be larger.
     is_ready: whether the pod may be called ready, where no gateway tells it better.
     ask: waits for the gateway of a pod with an address; None where there is no gateway.
+    said: what the user is told before the cluster has anything to show.
     seconds: after these it has failed. grace, beside: see `Scene`.
     """
 
@@ -53,6 +54,7 @@ class Start:
     seconds: float = 300.0
     grace: float = 15.0
     created: frozenset[str] | None = None
+    said: list[str] = field(default_factory=list)
     uid: str = ""
     _old_events: frozenset[Any] = frozenset()
     _unschedulable_since: float | None = None
@@ -151,6 +153,8 @@ class Start:
                     return True
                 self._note_mounts(pod)
                 await waiter.wait(1.0)
+                if not pod["metadata"].get("deletionTimestamp"):
+                    await self.objects.delete_pod(self.name, grace_seconds=1)
         return False
 
     def waiter(self) -> Waiter:
@@ -179,7 +183,9 @@ class Start:
         )
 
     def progress(self) -> list[Step]:
-        return steps(self.scene(), self.created or frozenset())
+        return [Step(5, each) for each in self.said] + steps(
+            self.scene(), self.created or frozenset()
+        )
 
     async def _make(self) -> None:
         try:
@@ -206,7 +212,7 @@ class Start:
             raise StartFailed(
                 f'Volume "{name}" was deleted meanwhile. Choose another.', "deleted"
             ) from exc
-        except (Denied, Rejected) as exc:
+        except (Conflict, Denied, Rejected) as exc:
             raise not_grown(name, size, exc.detail) from exc
 
     def _current(self) -> Manifest | None:

@@ -114,9 +114,10 @@ class WakingReflector(ResourceReflector):  # type: ignore[misc]
         for events in self.waiters.values():
             for event in events:
                 event.set()
-        return WakingDict(proposal.value, self.concerns, self._wake)
+        return WakingDict(proposal.value, self.concerns, self.wake)
 
-    def _wake(self, key: str) -> None:
+    def wake(self, key: str) -> None:
+        """As if something that concerns `key` had changed."""
         for event in self.waiters.get(key, ()):
             event.set()
 
@@ -244,6 +245,15 @@ class Watches:
             for pod in self.pods.about(claim_key(claim["metadata"]["name"], namespace))
         }
         return Seen(claims, snapshots, list(pods.values()))
+
+    def wake_user(self, user: str, namespace: str) -> None:
+        """As if something of the user's had changed."""
+        self.claims.wake(user_key(user, namespace))
+
+    def waiter_of_user(self, user: str, namespace: str) -> Waiter:
+        """Wakes when one of the user's claims, snapshots or servers changes."""
+        watches = (self.claims, self.snapshots, self.pods)
+        return Waiter((each, user_key(user, namespace)) for each in watches if each is not None)
 
     def waiter(self, pod: str, claims: Iterable[str]) -> Waiter:
         """Wakes when one of these, or what is said about it, changes."""

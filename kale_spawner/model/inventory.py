@@ -98,6 +98,7 @@ class Claim:
     waits_for_mount: bool = False
     volume: str = ""
     shared: Shared | None = None
+    uid: str = ""
 
     @property
     def last_mount(self) -> str | None:
@@ -145,6 +146,7 @@ class Snapshot:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     shared: Shared | None = None
+    uid: str = ""
 
     @property
     def set(self) -> str:
@@ -289,6 +291,7 @@ def claim_of(manifest: Mapping[str, Any], uses: Iterable[Use] = ()) -> Claim:
         waits_for_mount="FileSystemResizePending" in conditions,
         volume=spec.get("volumeName") or "",
         shared=shared_of(metadata),
+        uid=metadata.get("uid") or "",
     )
 
 
@@ -311,6 +314,7 @@ def snapshot_of(manifest: Mapping[str, Any]) -> Snapshot:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         shared=shared_of(metadata),
+        uid=metadata.get("uid") or "",
     )
 
 
@@ -368,7 +372,7 @@ def _sorted_out(
 
 
 def _set_of(name: str, snapshots: list[Snapshot]) -> SnapshotSet:
-    snapshots.sort(key=lambda each: each.volume)
+    snapshots.sort(key=lambda each: (len(each.name), each.name))
     noted = snapshots[0].annotations
     try:
         choice = json.loads(noted.get(marks.CHOICE) or "null")

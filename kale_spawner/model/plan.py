@@ -72,6 +72,7 @@ def make_plan(
     for error in mount_errors(planner.mounts, planner.fields, limits):
         planner.error(error.field, error.message)
     sources = planner.sources
+    sources.settle()
     if not planner.errors:
         for error in quota_errors(sources.create, sources.grow, sources.cluster):
             planner.error(error.field, error.message)

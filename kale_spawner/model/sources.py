@@ -6,7 +6,7 @@ Each source has one method, which says what is wrong with it, or notes what it c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from urllib.parse import urlsplit
 
@@ -110,6 +110,16 @@ class Sources:
             self._empty(field, volume, role)
         elif volume.source in FILLED:
             self._filled(field, volume, role, sized)
+
+    def settle(self) -> None:
+        """A copy of a volume that is made to grow by the same choice is as large as that."""
+        grown = {each.claim.name: each.size for each in self.grow.values()}
+        for field, new in self.create.items():
+            if new.origin is None or new.origin.source != "clone":
+                continue
+            least = grown.get(new.origin.name)
+            if least is not None and parse_size(new.size) < parse_size(least):
+                self.create[field] = replace(new, size=least)
 
     def free(self, name: str, source: str, origin: str | None) -> str:
         """The first of `name`, `name-2`, `name-3`... whose claim is not there, or was made from
@@ -280,7 +290,8 @@ class Sources:
         elif claim.phase != "Bound":
             reason = f'"{name}" has never been mounted, so there is nothing to copy'
             self._tell(f"{field}.origin", f"{reason}; choose another")
-        size = volume.size if sized and volume.size else claim.capacity
+        least = format_size(max(claim.size_bytes, claim.requested_bytes))
+        size = volume.size if sized and volume.size else least
         if sized and volume.size and parse_size(volume.size) < claim.size_bytes:
             self._tell(f"{field}.size", _too_small(volume.size, f'"{name}"', claim.capacity))
         if volume.storage_class not in (None, claim.storage_class):

@@ -17,6 +17,7 @@ from jupyterhub.scopes import has_scope, needs_scope
 from tornado import web
 
 from kale_spawner.errors import KaleError
+from kale_spawner.web.api import storage_state
 from kale_spawner.web.words import human_size
 
 _HERE = Path(__file__).parent
@@ -109,11 +110,8 @@ class VolumesHandler(BaseHandler):  # type: ignore[misc]
 
 async def _state(spawner: Any) -> tuple[Mapping[str, Any], str]:
     """What the user has, as the API tells it; empty, and why, where it is not known."""
-    read = getattr(spawner, "storage_state", None)
-    if read is None:
-        return EMPTY, ""
     try:
-        return await read(), ""
+        return await storage_state(spawner), ""
     except KaleError as exc:
         return EMPTY, str(exc)
 

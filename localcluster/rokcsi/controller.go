@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"path/filepath"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-const smallestVolume = 1 << 20
+// leaveTime is how long a volume that is deleted may still be in use.
+const leaveTime = 15 * time.Second
 
 type controllerService struct {
 	csi.UnimplementedControllerServer
@@ -39,31 +38,27 @@ func (c *controllerService) ControllerGetCapabilities(
 }
 
 func (c *controllerService) CreateVolume(
-	_ context.Context, request *csi.CreateVolumeRequest,
+	ctx context.Context, request *csi.CreateVolumeRequest,
 ) (*csi.CreateVolumeResponse, error) {
-	if request.Name == "" || request.Name != filepath.Base(request.Name) {
-		return nil, status.Error(codes.InvalidArgument, "the name is missing or no plain name")
-	}
-	bytes := max(request.GetCapacityRange().GetRequiredBytes(), smallestVolume)
-	wanted := record{ID: request.Name, Bytes: bytes}
-	origin := ""
-	if content := request.VolumeContentSource; content != nil {
-		from, id := volumeKind, content.GetVolume().GetVolumeId()
-		if content.GetSnapshot() != nil {
-			from, id = snapshotKind, content.GetSnapshot().GetSnapshotId()
-		}
-		source, err := c.store.get(from, id)
-		if err != nil {
-			return nil, err
-		}
-		if bytes < source.Bytes {
-			return nil, status.Errorf(codes.OutOfRange,
-				"a copy of %s needs at least %d bytes, %d were asked for", id, source.Bytes, bytes)
-		}
-		wanted.Source, origin = id, c.store.data(from, id)
-	}
-	volume, err := c.store.create(volumeKind, wanted, origin)
+	delay, err := delayIn(request.Parameters)
 	if err != nil {
+		return nil, err
+	}
+	wanted := record{
+		ID:    request.Name,
+		Bytes: wholeSize(request.GetCapacityRange().GetRequiredBytes()),
+	}
+	if content := request.VolumeContentSource; content.GetSnapshot() != nil {
+		wanted.From, wanted.Source = snapshotKind, content.GetSnapshot().GetSnapshotId()
+	} else if content.GetVolume() != nil {
+		wanted.From, wanted.Source = volumeKind, content.GetVolume().GetVolumeId()
+	}
+	made, err := c.store.create(volumeKind, wanted)
+	if err != nil {
+		return nil, err
+	}
+	volume := made[0]
+	if err := slowly(ctx, volume, delay); err != nil {
 		return nil, err
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
@@ -73,9 +68,20 @@ func (c *controllerService) CreateVolume(
 	}}, nil
 }
 
+// DeleteVolume waits for the node: it lets go a moment after the last pod is gone.
 func (c *controllerService) DeleteVolume(
-	_ context.Context, request *csi.DeleteVolumeRequest,
+	ctx context.Context, request *csi.DeleteVolumeRequest,
 ) (*csi.DeleteVolumeResponse, error) {
+	if _, err := c.store.get(volumeKind, request.VolumeId); err == nil {
+		ctx, done := context.WithTimeout(ctx, leaveTime)
+		defer done()
+		for ctx.Err() == nil {
+			if inUse, err := isMount(c.store.mounted(request.VolumeId)); err != nil || !inUse {
+				break
+			}
+			_ = pause(ctx, 50*time.Millisecond)
+		}
+	}
 	return &csi.DeleteVolumeResponse{}, c.store.remove(volumeKind, request.VolumeId)
 }
 
@@ -99,23 +105,26 @@ func (c *controllerService) ControllerExpandVolume(
 	if err != nil {
 		return nil, err
 	}
-	// As with a real disk, the file system in it is grown by the node, at the next mount at last.
+	// The file system in it is grown by the node: now, or with the next mount.
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: bytes, NodeExpansionRequired: true}, nil
 }
 
 func (c *controllerService) CreateSnapshot(
-	_ context.Context, request *csi.CreateSnapshotRequest,
+	ctx context.Context, request *csi.CreateSnapshotRequest,
 ) (*csi.CreateSnapshotResponse, error) {
-	volume, err := c.store.get(volumeKind, request.SourceVolumeId)
+	delay, err := delayIn(request.Parameters)
 	if err != nil {
 		return nil, err
 	}
-	wanted := record{ID: request.Name, Source: volume.ID, Bytes: volume.Bytes}
-	made, err := c.store.create(snapshotKind, wanted, c.store.data(volumeKind, volume.ID))
+	wanted := record{ID: request.Name, From: volumeKind, Source: request.SourceVolumeId}
+	made, err := c.store.create(snapshotKind, wanted)
 	if err != nil {
 		return nil, err
 	}
-	return &csi.CreateSnapshotResponse{Snapshot: snapshotOf(made)}, nil
+	if err := slowly(ctx, made[0], delay); err != nil {
+		return nil, err
+	}
+	return &csi.CreateSnapshotResponse{Snapshot: snapshotOf(made[0])}, nil
 }
 
 func (c *controllerService) DeleteSnapshot(
@@ -144,10 +153,11 @@ func (c *controllerService) ListSnapshots(
 
 func snapshotOf(made record) *csi.Snapshot {
 	return &csi.Snapshot{
-		SnapshotId:     made.ID,
-		SourceVolumeId: made.Source,
-		SizeBytes:      made.Bytes,
-		CreationTime:   timestamppb.New(made.Created),
-		ReadyToUse:     true,
+		SnapshotId:      made.ID,
+		SourceVolumeId:  made.Source,
+		GroupSnapshotId: made.Group,
+		SizeBytes:       made.Bytes,
+		CreationTime:    timestamppb.New(made.Created),
+		ReadyToUse:      true,
 	}
 }

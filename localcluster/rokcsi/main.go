@@ -1,9 +1,9 @@
 // Command rokcsi stands in for Rok's CSI driver in the local cluster: for the demo and the tests,
 // never for data that matters. It answers to the same name (rok.arrikto.com) and to the same calls;
-// behind them a volume is a folder, and snapshots and clones are copies. Sizes are kept and grown
-// but not enforced.
+// behind them a volume is a file with a file system of the size that was asked for, mounted by a
+// loop device, and snapshots and clones are copies of the file.
 //
-// One process is the identity, controller and node service of the CSI, the provisioner of claims,
+// One process is the identity, controller, group controller and node service of the CSI, the provisioner of claims,
 // and registers itself with the kubelet. The real csi-snapshotter and csi-resizer run beside it.
 package main
 
@@ -54,6 +54,7 @@ func run(ctx context.Context, socket, registry, folder, kubeconfig, node string)
 	driver := grpc.NewServer()
 	csi.RegisterIdentityServer(driver, identity{})
 	csi.RegisterControllerServer(driver, &controllerService{store: volumes})
+	csi.RegisterGroupControllerServer(driver, &groupService{store: volumes})
 	csi.RegisterNodeServer(driver, &nodeService{store: volumes, node: node})
 	plugin := grpc.NewServer()
 	failed := make(chan error, 3)
@@ -102,6 +103,9 @@ func (identity) GetPluginCapabilities(
 	return &csi.GetPluginCapabilitiesResponse{Capabilities: []*csi.PluginCapability{
 		{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{
 			Type: csi.PluginCapability_Service_CONTROLLER_SERVICE,
+		}}},
+		{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{
+			Type: csi.PluginCapability_Service_GROUP_CONTROLLER_SERVICE,
 		}}},
 		{Type: &csi.PluginCapability_VolumeExpansion_{
 			VolumeExpansion: &csi.PluginCapability_VolumeExpansion{

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -31,6 +29,7 @@ func (n *nodeService) NodeGetCapabilities(
 ) (*csi.NodeGetCapabilitiesResponse, error) {
 	answer := &csi.NodeGetCapabilitiesResponse{}
 	for _, known := range []csi.NodeServiceCapability_RPC_Type{
+		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
 		csi.NodeServiceCapability_RPC_EXPAND_VOLUME,
 		csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
 		csi.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
@@ -44,23 +43,40 @@ func (n *nodeService) NodeGetCapabilities(
 	return answer, nil
 }
 
-func (n *nodeService) NodePublishVolume(
-	_ context.Context, request *csi.NodePublishVolumeRequest,
-) (*csi.NodePublishVolumeResponse, error) {
+// NodeStageVolume mounts the volume beside its image, not at the staging path: where it is mounted
+// is then known without remembering it.
+func (n *nodeService) NodeStageVolume(
+	_ context.Context, request *csi.NodeStageVolumeRequest,
+) (*csi.NodeStageVolumeResponse, error) {
 	if request.GetVolumeCapability().GetBlock() != nil {
 		return nil, status.Error(codes.InvalidArgument, "block volumes are not supported")
 	}
+	options := request.GetVolumeCapability().GetMount().GetMountFlags()
+	return &csi.NodeStageVolumeResponse{}, n.store.mount(request.VolumeId, options)
+}
+
+func (n *nodeService) NodeUnstageVolume(
+	_ context.Context, request *csi.NodeUnstageVolumeRequest,
+) (*csi.NodeUnstageVolumeResponse, error) {
+	return &csi.NodeUnstageVolumeResponse{}, n.store.unmount(request.VolumeId)
+}
+
+func (n *nodeService) NodePublishVolume(
+	_ context.Context, request *csi.NodePublishVolumeRequest,
+) (*csi.NodePublishVolumeResponse, error) {
 	if _, err := n.store.get(volumeKind, request.VolumeId); err != nil {
 		return nil, err
 	}
-	target := request.TargetPath
+	data, target := n.store.mounted(request.VolumeId), request.TargetPath
+	if staged, err := isMount(data); err != nil || !staged {
+		return nil, errors.Join(err, status.Error(codes.FailedPrecondition, "not staged"))
+	}
 	if err := os.MkdirAll(target, 0o750); err != nil {
 		return nil, err
 	}
 	if mounted, err := isMount(target); err != nil || mounted {
 		return &csi.NodePublishVolumeResponse{}, err
 	}
-	data := n.store.data(volumeKind, request.VolumeId)
 	if err := unix.Mount(data, target, "", unix.MS_BIND, ""); err != nil {
 		return nil, err
 	}
@@ -77,9 +93,7 @@ func (n *nodeService) NodePublishVolume(
 func (n *nodeService) NodeUnpublishVolume(
 	_ context.Context, request *csi.NodeUnpublishVolumeRequest,
 ) (*csi.NodeUnpublishVolumeResponse, error) {
-	// EINVAL: not mounted (any more).
-	err := unix.Unmount(request.TargetPath, 0)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+	if err := unmount(request.TargetPath); err != nil {
 		return nil, err
 	}
 	// Remove, not RemoveAll: what is mounted is never deleted by mistake.
@@ -92,52 +106,35 @@ func (n *nodeService) NodeUnpublishVolume(
 func (n *nodeService) NodeExpandVolume(
 	_ context.Context, request *csi.NodeExpandVolumeRequest,
 ) (*csi.NodeExpandVolumeResponse, error) {
-	volume, err := n.store.get(volumeKind, request.VolumeId)
-	return &csi.NodeExpandVolumeResponse{CapacityBytes: volume.Bytes}, err
+	bytes, err := n.store.growMounted(request.VolumeId)
+	return &csi.NodeExpandVolumeResponse{CapacityBytes: bytes}, err
 }
 
 func (n *nodeService) NodeGetVolumeStats(
 	_ context.Context, request *csi.NodeGetVolumeStatsRequest,
 ) (*csi.NodeGetVolumeStatsResponse, error) {
-	volume, err := n.store.get(volumeKind, request.VolumeId)
-	if err != nil {
+	if _, err := n.store.get(volumeKind, request.VolumeId); err != nil {
 		return nil, err
 	}
-	used, err := used(n.store.data(volumeKind, request.VolumeId))
-	if err != nil {
+	if mounted, err := isMount(request.VolumePath); err != nil || !mounted {
+		return nil, errors.Join(err, status.Errorf(codes.NotFound, "nothing at %s", request.VolumePath))
+	}
+	var here unix.Statfs_t
+	if err := unix.Statfs(request.VolumePath, &here); err != nil {
 		return nil, err
 	}
-	return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{{
-		Unit:      csi.VolumeUsage_BYTES,
-		Total:     volume.Bytes,
-		Used:      used,
-		Available: max(volume.Bytes-used, 0),
-	}}}, nil
-}
-
-// used is what the folder takes on the disk; files that vanish meanwhile do not count.
-func used(folder string) (int64, error) {
-	var total int64
-	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if info, err := entry.Info(); err == nil {
-			if known, ok := info.Sys().(*syscall.Stat_t); ok {
-				total += known.Blocks * 512
-			}
-		}
-		return nil
-	})
-	return total, err
-}
-
-// isMount tells a bind mount from a plain folder, also within one file system.
-func isMount(path string) (bool, error) {
-	var here unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &here)
-	return here.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, err
+	return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{
+		{
+			Unit:      csi.VolumeUsage_BYTES,
+			Total:     int64(here.Blocks) * here.Bsize,
+			Used:      int64(here.Blocks-here.Bfree) * here.Bsize,
+			Available: int64(here.Bavail) * here.Bsize,
+		},
+		{
+			Unit:      csi.VolumeUsage_INODES,
+			Total:     int64(here.Files),
+			Used:      int64(here.Files - here.Ffree),
+			Available: int64(here.Ffree),
+		},
+	}}, nil
 }

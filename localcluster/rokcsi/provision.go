@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	snapshots "github.com/kubernetes-csi/external-snapshotter/client/v8/clientset/versioned"
@@ -11,6 +12,7 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 )
 
@@ -40,6 +42,10 @@ func provision(ctx context.Context, config *rest.Config, volumes *store) error {
 		controller.FailedProvisionThreshold(0),
 		controller.FailedDeleteThreshold(0),
 		controller.AddFinalizer(true),
+		controller.Threadiness(16),
+		controller.RateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[string](
+			time.Second, 10*time.Second,
+		)),
 	)
 	loop.Run(ctx)
 	return ctx.Err()
@@ -58,6 +64,7 @@ func (p *provisioner) Provision(
 		Name:                options.PVName,
 		CapacityRange:       &csi.CapacityRange{RequiredBytes: wanted.Value()},
 		VolumeContentSource: source,
+		Parameters:          options.StorageClass.Parameters,
 	})
 	if err != nil {
 		return nil, controller.ProvisioningFinished, err

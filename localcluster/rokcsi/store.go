@@ -3,11 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,19 +15,22 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// record is what is known of a volume or a snapshot; it stands beside the data.
+// record is what is known of a volume or a snapshot; it stands beside the image.
 type record struct {
 	ID      string    `json:"id"`
+	From    kind      `json:"from,omitempty"`   // what kind of thing the source is
 	Source  string    `json:"source,omitempty"` // the volume of a snapshot, the origin of a copy
-	Bytes   int64     `json:"bytes"`
+	Bytes   int64     `json:"bytes"`            // what df calls the size
+	Group   string    `json:"group,omitempty"`  // of a snapshot that was made with others
 	Created time.Time `json:"created"`
 }
 
-// store keeps volumes and snapshots as FOLDER/KIND/ID/{record.json,data}. What is there is whole:
-// it is made under another name and moved into place.
+// store keeps volumes and snapshots as FOLDER/KIND/ID/{record.json,image}, and mounts the image of
+// a volume that is in use at "mounted" beside it. What is there is whole: it is made under another
+// name and moved into place.
 type store struct {
 	folder string
-	lock   sync.Mutex
+	locks  sync.Map // of a thing's path to its *sync.Mutex
 }
 
 type kind string
@@ -38,21 +40,57 @@ const (
 	snapshotKind kind = "snapshots"
 )
 
+// openStore also thaws what was frozen when the driver before this one ended.
 func openStore(folder string) (*store, error) {
+	made := &store{folder: folder}
 	for _, kind := range []kind{volumeKind, snapshotKind} {
-		if err := os.MkdirAll(filepath.Join(folder, string(kind)), 0o711); err != nil {
+		if err := os.MkdirAll(made.path(kind, ""), 0o711); err != nil {
 			return nil, err
 		}
 	}
-	return &store{folder: folder}, nil
+	volumes, err := made.list(volumeKind)
+	if err != nil {
+		return nil, err
+	}
+	for _, volume := range volumes {
+		if inUse, err := isMount(made.mounted(volume.ID)); err != nil || !inUse {
+			continue
+		}
+		if err := thaw(made.mounted(volume.ID)); err != nil {
+			return nil, err
+		}
+	}
+	return made, nil
 }
 
 func (s *store) path(kind kind, id string, parts ...string) string {
 	return filepath.Join(append([]string{s.folder, string(kind), id}, parts...)...)
 }
 
-// data is the folder that holds what a pod wrote.
-func (s *store) data(kind kind, id string) string { return s.path(kind, id, "data") }
+// image is the file that holds the file system.
+func (s *store) image(kind kind, id string) string { return s.path(kind, id, "image") }
+
+// mounted is where the volume's file system is mounted, once for all its pods.
+func (s *store) mounted(id string) string { return s.path(volumeKind, id, "mounted") }
+
+// making is where a thing is while it is not whole.
+func (s *store) making(kind kind, id string) string { return s.path(kind, ".making-"+id) }
+
+// hold keeps everyone else from the things at these paths, until what it gives is called.
+func (s *store) hold(paths ...string) (release func()) {
+	var held []*sync.Mutex
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		lock, _ := s.locks.LoadOrStore(path, &sync.Mutex{})
+		held = append(held, lock.(*sync.Mutex))
+		held[len(held)-1].Lock()
+	}
+	return func() {
+		for _, lock := range held {
+			lock.Unlock()
+		}
+	}
+}
 
 // get answers codes.NotFound for an id that is unknown or could lead out of the store's folder.
 func (s *store) get(kind kind, id string) (record, error) {
@@ -89,48 +127,120 @@ func (s *store) list(kind kind) ([]record, error) {
 	return found, nil
 }
 
-// create makes the thing that wanted describes, filled from the folder origin where there is one.
-// A second call for the same id gives what the first one made; with another source or a larger
+// create makes the things that wanted describes, all or none of them. Those that have a source are
+// copies of it, all of the same moment; a size of 0 is the source's.
+//
+// A second call for the same ids gives what the first one made; with another source or a larger
 // size it is refused.
-func (s *store) create(kind kind, wanted record, origin string) (record, error) {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	made, err := s.get(kind, wanted.ID)
-	if err == nil {
-		if made.Source != wanted.Source || made.Bytes < wanted.Bytes {
-			return made, status.Errorf(codes.AlreadyExists, "%s is there and differs", wanted.ID)
+func (s *store) create(kind kind, wanted ...record) ([]record, error) {
+	var touched []string
+	for _, one := range wanted {
+		if one.ID == "" || one.ID != filepath.Base(one.ID) || strings.HasPrefix(one.ID, ".") {
+			return nil, status.Errorf(codes.InvalidArgument, "%q is no plain name", one.ID)
 		}
-		return made, nil
+		touched = append(touched, s.path(kind, one.ID))
+		if one.Source != "" {
+			touched = append(touched, s.path(one.From, one.Source))
+		}
 	}
-	if status.Code(err) != codes.NotFound || wanted.ID != filepath.Base(wanted.ID) {
+	defer s.hold(touched...)()
+	if made, err := s.made(kind, wanted); err != nil || made != nil {
 		return made, err
 	}
-	making := s.path(kind, ".making-"+wanted.ID)
-	if err := os.RemoveAll(making); err != nil {
-		return made, err
+	for i, one := range wanted {
+		if one.Source == "" {
+			continue
+		}
+		source, err := s.get(one.From, one.Source)
+		if err != nil {
+			return nil, err
+		}
+		if one.Bytes != 0 && one.Bytes < source.Bytes {
+			return nil, status.Errorf(codes.OutOfRange,
+				"a copy of %s needs at least %d bytes, %d were asked for",
+				source.ID, source.Bytes, one.Bytes)
+		}
+		wanted[i].Bytes = max(one.Bytes, source.Bytes)
 	}
-	if err := os.Mkdir(making, 0o711); err != nil {
-		return made, err
+	if err := s.fill(kind, wanted); err != nil {
+		return nil, err
 	}
-	if err := fill(filepath.Join(making, "data"), origin); err != nil {
-		return made, err
+	for _, one := range wanted {
+		if err := os.Rename(s.making(kind, one.ID), s.path(kind, one.ID)); err != nil {
+			return nil, err
+		}
 	}
-	wanted.Created = time.Now().UTC()
-	if err := writeRecord(making, wanted); err != nil {
-		return made, err
-	}
-	return wanted, os.Rename(making, s.path(kind, wanted.ID))
+	return wanted, nil
 }
 
-func fill(data, origin string) error {
-	if origin == "" {
-		return os.Mkdir(data, 0o755)
+// made gives what an earlier call for the same made: all of it or nothing.
+func (s *store) made(kind kind, wanted []record) ([]record, error) {
+	var found []record
+	for _, one := range wanted {
+		known, err := s.get(kind, one.ID)
+		if status.Code(err) == codes.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if known.From != one.From || known.Source != one.Source || known.Group != one.Group ||
+			known.Bytes < one.Bytes {
+			return nil, status.Errorf(codes.AlreadyExists, "%s is there and differs", one.ID)
+		}
+		found = append(found, known)
 	}
-	copying := exec.Command("cp", "--archive", "--reflink=auto", "--no-target-directory", origin, data)
-	if said, err := copying.CombinedOutput(); err != nil {
-		return fmt.Errorf("copying %s: %w: %s", origin, err, said)
+	if len(found) == len(wanted) {
+		return found, nil
 	}
-	return nil
+	// Of what an earlier call did not end, nobody knows yet.
+	for _, one := range found {
+		if err := s.discard(kind, one.ID); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// fill makes the things under their other names. Volumes that are copied stand still meanwhile.
+func (s *store) fill(kind kind, wanted []record) error {
+	var inUse []string
+	for _, one := range wanted {
+		if one.From != volumeKind {
+			continue
+		}
+		mounted, err := isMount(s.mounted(one.Source))
+		if err != nil {
+			return err
+		}
+		if mounted {
+			inUse = append(inUse, s.mounted(one.Source))
+		}
+	}
+	return whileFrozen(inUse, func() error {
+		now := time.Now().UTC()
+		for i, one := range wanted {
+			wanted[i].Created = now
+			making := s.making(kind, one.ID)
+			if err := os.RemoveAll(making); err != nil {
+				return err
+			}
+			if err := os.Mkdir(making, 0o711); err != nil {
+				return err
+			}
+			origin, image := s.image(one.From, one.Source), filepath.Join(making, "image")
+			if one.Source == "" {
+				origin = ""
+			}
+			if err := makeImage(image, origin, one.Bytes); err != nil {
+				return err
+			}
+			if err := writeRecord(making, wanted[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func writeRecord(folder string, what record) error {
@@ -145,31 +255,87 @@ func writeRecord(folder string, what record) error {
 	return os.Rename(fresh, filepath.Join(folder, "record.json"))
 }
 
-// grow gives the size after it: never smaller than before.
+// grow gives the size after it: never smaller than before. The file system follows when it is
+// mounted, or with growMounted.
 func (s *store) grow(id string, bytes int64) (int64, error) {
-	s.lock.Lock()
-	defer s.lock.Unlock()
+	defer s.hold(s.path(volumeKind, id))()
 	volume, err := s.get(volumeKind, id)
 	if err != nil || bytes <= volume.Bytes {
 		return volume.Bytes, err
 	}
-	volume.Bytes = bytes
-	return bytes, writeRecord(s.path(volumeKind, id), volume)
+	volume.Bytes = wholeSize(bytes)
+	if err := resize(s.image(volumeKind, id), volume.Bytes); err != nil {
+		return 0, err
+	}
+	return volume.Bytes, writeRecord(s.path(volumeKind, id), volume)
 }
 
-// remove is done already when the thing is not there.
+// remove is done already when the thing is not there. What is mounted is in use.
 func (s *store) remove(kind kind, id string) error {
-	s.lock.Lock()
-	defer s.lock.Unlock()
+	defer s.hold(s.path(kind, id))()
 	if _, err := s.get(kind, id); err != nil {
 		if status.Code(err) == codes.NotFound {
 			return nil
 		}
 		return err
 	}
-	leaving := s.path(kind, ".making-"+id)
+	if inUse, err := isMount(s.path(kind, id, "mounted")); err != nil || inUse {
+		return errors.Join(err, status.Errorf(codes.FailedPrecondition, "%s is in use", id))
+	}
+	return s.discard(kind, id)
+}
+
+func (s *store) discard(kind kind, id string) error {
+	leaving := s.making(kind, id)
+	if err := os.RemoveAll(leaving); err != nil {
+		return err
+	}
 	if err := os.Rename(s.path(kind, id), leaving); err != nil {
 		return err
 	}
 	return os.RemoveAll(leaving)
+}
+
+// mount gives the volume's file system to the pods to come, in the size that it has by now.
+func (s *store) mount(id string, options []string) error {
+	defer s.hold(s.path(volumeKind, id))()
+	volume, err := s.get(volumeKind, id)
+	if err != nil {
+		return err
+	}
+	done, err := isMount(s.mounted(id))
+	if err != nil {
+		return err
+	}
+	if !done {
+		if err := mountImage(s.image(volumeKind, id), s.mounted(id), options); err != nil {
+			return err
+		}
+	}
+	return growMounted(s.mounted(id), volume.Bytes)
+}
+
+// growMounted gives the size that the pods see after it.
+func (s *store) growMounted(id string) (int64, error) {
+	defer s.hold(s.path(volumeKind, id))()
+	volume, err := s.get(volumeKind, id)
+	if err != nil {
+		return 0, err
+	}
+	if inUse, err := isMount(s.mounted(id)); err != nil || !inUse {
+		return 0, errors.Join(err, status.Errorf(codes.FailedPrecondition, "%s is not mounted", id))
+	}
+	return volume.Bytes, growMounted(s.mounted(id), volume.Bytes)
+}
+
+// unmount is done already when the volume is not mounted, or not there.
+func (s *store) unmount(id string) error {
+	defer s.hold(s.path(volumeKind, id))()
+	if _, err := s.get(volumeKind, id); err != nil {
+		if status.Code(err) == codes.NotFound {
+			return nil
+		}
+		return err
+	}
+	return unmount(s.mounted(id))
 }

@@ -13,11 +13,13 @@ from kubernetes import client
 from kubernetes.client import CoreV1Api
 from kubernetes.config import new_client_from_config
 from kubernetes_asyncio import config as kube_config
+from kubernetes_asyncio.client import Configuration
 from kubespawner.clients import _client_cache
 
 import images
 import localcluster
 from kale_spawner.spawner import KaleSpawner
+from tests.cluster.faults import Door
 from tests.cluster.servers import CONFIG, LEVEL, Make
 from tests.cluster.waiting import seen
 from tests.spawning import make_spawner
@@ -72,7 +74,14 @@ def namespace(request: pytest.FixtureRequest, core_v1: client.CoreV1Api) -> Iter
 
 
 @pytest.fixture
+async def passage() -> Door | None:
+    """Between spawners and the API server; tests of faults put one there."""
+    return None
+
+
+@pytest.fixture
 async def make(
+    passage: Door | None,
     cluster: localcluster.Status,
     core_v1: CoreV1Api,
     namespace: str,
@@ -82,6 +91,10 @@ async def make(
     core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
     await kube_config.load_kube_config(config_file=cluster.kubeconfig)
+    if passage is not None:
+        configuration = Configuration.get_default_copy()
+        configuration.host = passage.address
+        Configuration.set_default(configuration)
     made: list[KaleSpawner] = []
 
     def making(config: dict[str, Any] | None = None, **kwargs: Any) -> KaleSpawner:

@@ -84,7 +84,7 @@ async def test_a_claim_that_nobody_owns_is_refused(api: FakeApi) -> None:
 
 async def test_a_claim_that_went_between_the_answers_is_told(api: FakeApi) -> None:
     api.troubles = [refuses(409)]
-    with pytest.raises(errors.NotFound):
+    with pytest.raises(errors.Conflict):
         await api.objects().make_claims([made("a")], "alice")
 
 

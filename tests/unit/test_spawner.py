@@ -64,7 +64,7 @@ def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: KaleSpawner) -> Inventory:
         return Inventory()
 
-    async def unknown(self: KaleSpawner) -> Cluster:
+    async def unknown(self: KaleSpawner, fresh: bool = False) -> Cluster:
         return Cluster()
 
     monkeypatch.setattr(KaleSpawner, "_inventory", nothing)
@@ -318,7 +318,7 @@ def nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: KaleSpawner) -> Inventory:
         return Inventory()
 
-    async def unknown(self: KaleSpawner) -> Cluster:
+    async def unknown(self: KaleSpawner, fresh: bool = False) -> Cluster:
         return Cluster()
 
     monkeypatch.setattr(KaleSpawner, "_inventory", nothing)

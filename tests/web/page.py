@@ -77,7 +77,7 @@ class Page(HTMLParser):
         return sent
 
     def errors(self) -> dict[str, str]:
-        """Shown errors by the name of the control that they describe."""
+        """Shown errors by the name of the control that they describe, of the chosen source."""
         shown = {
             each.attrs["id"]: each.all_text()
             for each in self.elements
@@ -87,8 +87,20 @@ class Page(HTMLParser):
             each.attrs["name"] or "": shown[slot]
             for each in self.elements
             for slot in (each.attrs.get("aria-describedby") or "").split()
-            if slot in shown and each.attrs.get("name")
+            if slot in shown and each.attrs.get("name") and self._is_shown(each)
         }
+
+    def _is_shown(self, control: Element) -> bool:
+        """Whether the page's style shows it: `data-for` names the sources it belongs to."""
+        volume = (control.attrs["name"] or "").rpartition(".")[0]
+        chosen = self.fields().get(f"{volume}.source")
+        above: Element | None = control
+        while above is not None:
+            belongs = (above.attrs.get("data-for") or "").split()
+            if chosen and belongs and chosen not in belongs:
+                return False
+            above = above.parent
+        return True
 
 
 def _ticked(control: Element) -> bool:

@@ -1,0 +1,43 @@
+"""Which volumes the hub is busy with: a start that will mount one, a deletion that has begun.
+
+Neither shows in the cluster yet, and each excludes the other. All of it is for the one thread
+of the hub: between asking and entering nothing else runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Holds:
+    """Volumes by their key, "namespace/name".
+
+    deleting: what is told of a deletion under way. told: why the last one did not happen.
+    """
+
+    starting: dict[str, dict[object, str]] = field(default_factory=dict)
+    deleting: dict[str, str] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+
+    def start(self, token: object, server: str, keys: Iterable[str]) -> str | None:
+        """Enter a start's volumes, all or none: the key of one that is being deleted, or None."""
+        keys = list(keys)
+        for key in keys:
+            if key in self.deleting:
+                return key
+        for key in keys:
+            self.starting.setdefault(key, {})[token] = server
+        return None
+
+    def started(self, token: object) -> None:
+        """The start is over: what it mounts shows in the cluster, or it mounts nothing."""
+        for key in list(self.starting):
+            self.starting[key].pop(token, None)
+            if not self.starting[key]:
+                del self.starting[key]
+
+    def starters(self, key: str) -> list[str]:
+        """The servers whose starts will mount it."""
+        return list(self.starting.get(key, {}).values())

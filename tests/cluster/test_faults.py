@@ -1,0 +1,205 @@
+"""Every call of a start and of a stop, gone wrong in every way: nothing lost, nothing doubled,
+nothing left that nobody can see, and the user told something true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import CoreV1Api
+
+import localcluster
+from kale_spawner.errors import KaleError
+from kale_spawner.spawner import KaleSpawner
+from kale_spawner.web.shown import Shown
+from tests.cluster.faults import FAULTS, Door, door
+from tests.cluster.servers import Make, claims, pods, shell, start
+from tests.cluster.waiting import eventually
+
+HELD = "head -c 2000000 /dev/urandom > /home/jovyan/held; sync; sha256sum < /home/jovyan/held"
+READ = "sha256sum < /home/jovyan/held"
+READING = ("403", "hangs")
+QUICK: dict[str, Any] = {
+    "KaleSpawner": {"delete_grace_period": 0, "k8s_api_request_timeout": 1, "start_timeout": 40},
+    "KaleVolumes": {"max_data_volumes": 2},
+}
+
+
+@pytest.fixture
+async def passage(cluster: localcluster.Status) -> AsyncIterator[Door]:
+    async with door(Path(cluster.kubeconfig)) as made:
+        yield made
+
+
+def choice(size: str) -> dict[str, Any]:
+    """Uses one volume again, makes it grow, makes a new one and copies one."""
+    return {
+        "profile": "singleuser",
+        "workspace": {"source": "existing", "name": "kept", "size": size},
+        "data_volumes": [
+            {"mount": "/new", "size": "1Gi", "name": "fresh"},
+            {"source": "clone", "origin": "kept", "name": "copied", "mount": "/copied"},
+        ],
+    }
+
+
+def uids(core: CoreV1Api, namespace: str) -> dict[str, str]:
+    return {name: claim.metadata.uid for name, claim in claims(core, namespace).items()}
+
+
+def forget(core: CoreV1Api, namespace: str) -> None:
+    """Away with what a start made, for the next one to make it again."""
+    for name in set(claims(core, namespace)) - {"kept"}:
+        core.delete_namespaced_persistent_volume_claim(name, namespace)
+    listing = core.list_namespaced_persistent_volume_claim
+    eventually(lambda: {each.metadata.name for each in listing(namespace).items} == {"kept"})
+
+
+async def tried(spawner: KaleSpawner, options: dict[str, Any]) -> str:
+    """What the user is told; "" where the server runs."""
+    try:
+        await start(spawner, options)
+        return ""
+    except Shown as told:
+        # The hub stops a server whose start failed.
+        await spawner.stop(now=True)
+        return str(told.jupyterhub_message)
+
+
+async def test_every_call_of_a_start_gone_wrong(
+    make: Make,
+    passage: Door,
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    namespace: str,
+) -> None:
+    spawner = make(QUICK)
+    await start(spawner, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
+    held = shell(cluster, namespace, spawner.pod_name, HELD)
+    await spawner.stop(now=True)
+    kept = uids(core_v1, namespace)["kept"]
+    spawner.facts._known.clear()
+    passage.arm()
+    assert await tried(spawner, choice("1100Mi")) == ""
+    passage.disarm()
+    calls, size = list(passage.calls), 1100
+    await spawner.stop(now=True)
+    table: dict[tuple[str, str], str] = {}
+    for at, meant in enumerate(calls):
+        for fault in FAULTS:
+            # What is only read is asked again or done without: two faults of it stand for all.
+            if (meant, fault) in table or (meant.startswith("GET") and fault not in READING):
+                continue
+            forget(core_v1, namespace)
+            size += 1
+            spawner.facts._known.clear()
+            passage.arm(at, fault)
+            said = await tried(spawner, choice(f"{size}Mi"))
+            passage.disarm()
+            # Of what is asked side by side, the order is not that of the first time.
+            call = passage.calls[at] if at < len(passage.calls) else f"{meant} (not made)"
+            there = uids(core_v1, namespace)
+            assert there["kept"] == kept, (call, fault)
+            if said:
+                assert "Traceback" not in said and len(said) > 20, (call, fault, said)
+                assert set(there) == {"kept"}, (call, fault, said, there)
+                assert spawner.pod_name not in pods(core_v1, namespace), (call, fault, said)
+                assert await tried(spawner, choice(f"{size}Mi")) == "", (call, fault, said)
+                there = uids(core_v1, namespace)
+            assert set(there) == {"kept", "fresh", "copied"}, (call, fault, said)
+            assert pods(core_v1, namespace) == [spawner.pod_name], (call, fault)
+            assert shell(cluster, namespace, spawner.pod_name, READ) == held, (call, fault)
+            again = "sha256sum < /copied/held"
+            assert shell(cluster, namespace, spawner.pod_name, again) == held, (call, fault)
+            await spawner.stop(now=True)
+            table[call, fault] = said or "started"
+    print_table("start", table)
+    assert len(table) >= 40
+
+
+async def test_every_call_of_a_stop_gone_wrong(
+    make: Make, passage: Door, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make(QUICK)
+    options = {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}}
+    await start(spawner, options)
+    kept = uids(core_v1, namespace)
+    passage.arm()
+    await spawner.stop(now=True)
+    passage.disarm()
+    calls = list(passage.calls)
+    table: dict[tuple[str, str], str] = {}
+    for at, call in enumerate(calls):
+        for fault in FAULTS:
+            await start(spawner, options)
+            passage.arm(at, fault)
+            said = ""
+            try:
+                await spawner.stop(now=True)
+            except KaleError as told:
+                said = str(told)
+            passage.disarm()
+            assert uids(core_v1, namespace) == kept, (call, fault)
+            if said:
+                assert len(said) > 20, (call, fault, said)
+                await spawner.stop(now=True)
+            assert await spawner.poll() is not None, (call, fault, said)
+            assert spawner.pod_name not in pods(core_v1, namespace), (call, fault, said)
+            table[call, fault] = said or "stopped"
+    print_table("stop", table)
+
+
+async def test_a_hub_that_ends_at_any_call_of_a_start(
+    make: Make,
+    passage: Door,
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    namespace: str,
+) -> None:
+    """The next hub knows nothing but what the first one stored; its start finds what is there."""
+    first = make(QUICK)
+    await start(first, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
+    held = shell(cluster, namespace, first.pod_name, HELD)
+    await first.stop(now=True)
+    kept = uids(core_v1, namespace)["kept"]
+    first.facts._known.clear()
+    passage.arm()
+    assert await tried(first, choice("1100Mi")) == ""
+    passage.disarm()
+    calls, size = len(passage.calls), 1200
+    await first.stop(now=True)
+    for at in range(calls):
+        forget(core_v1, namespace)
+        size += 1
+        dying = make(QUICK)
+        dying.user_options = choice(f"{size}Mi")
+        dying.facts._known.clear()
+        passage.arm(at, "hangs")
+        # The call that it hangs at is the last of this hub: neither it nor its clean-up goes on.
+        dying._clean = lambda start: asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[method-assign]
+        starting = asyncio.ensure_future(dying._start())
+        while len(passage.calls) <= at and not starting.done():
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        making = dying._starting._making if dying._starting else None
+        if making is not None:
+            making.cancel()
+        await asyncio.wait([starting])
+        passage.disarm()
+        following = make(QUICK, state=dying.get_state())
+        assert await tried(following, choice(f"{size}Mi")) == "", at
+        there = uids(core_v1, namespace)
+        assert (there["kept"], set(there)) == (kept, {"kept", "fresh", "copied"}), at
+        assert pods(core_v1, namespace) == [following.pod_name], at
+        assert shell(cluster, namespace, following.pod_name, READ) == held, at
+        await following.stop(now=True)
+
+
+def print_table(what: str, table: dict[tuple[str, str], str]) -> None:
+    """For whoever reads the output: `pytest -s`."""
+    print(f"\n{what}: {len(table)} faults")
+    for (call, fault), said in table.items():
+        print(f"  {call:45} {fault:6} {said[:110]}")
