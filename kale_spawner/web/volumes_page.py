@@ -84,6 +84,7 @@ class VolumesHandler(BaseHandler):  # type: ignore[misc]
             "user": user.name,
             "own": own,
             "base": self.hub.base_url,
+            "xsrf": self.xsrf_token.decode("ascii"),
             "mayChange": self._may_change(user.name),
             "namedServers": bool(self.allow_named_servers),
             "linkPrefix": LINK_PREFIX,

@@ -8,14 +8,16 @@ export class Trouble extends Error {
   }
 }
 
-const tokens = () => {
-  const cookies = document.cookie.split("; ").filter((each) => each.startsWith("_xsrf="));
-  return [window.jhdata?.xsrf_token ?? "", ...cookies.map((each) => each.slice(6).replace(/^"|"$/g, ""))];
-};
+// The cookie has what is right after a log-in in another tab.
+const inCookies = () =>
+  document.cookie
+    .split("; ")
+    .filter((each) => each.startsWith("_xsrf="))
+    .map((each) => each.slice(6).replace(/^"|"$/g, ""));
 
-export function makeApi(base, user) {
+export function makeApi(base, user, xsrf) {
   const stem = `${base}api/users/${encodeURIComponent(user)}/`;
-  let token = tokens()[0];
+  let token = xsrf;
 
   async function once(method, path, body, signal) {
     const headers = { Accept: "application/json", "X-XSRFToken": token };
@@ -50,7 +52,6 @@ export function makeApi(base, user) {
     throw new Trouble("refused", message, said?.errors ?? [], answer.status);
   }
 
-  // After a log-in in another tab the token of this page is stale; the cookie has the new one.
   async function call(method, path, body, signal) {
     const tried = new Set();
     for (;;) {
@@ -58,7 +59,7 @@ export function makeApi(base, user) {
         return await once(method, path, body, signal);
       } catch (trouble) {
         tried.add(token);
-        const fresh = tokens().find((each) => !tried.has(each));
+        const fresh = inCookies().find((each) => !tried.has(each));
         if (trouble.kind !== "login" || !fresh) throw trouble;
         token = fresh;
       }

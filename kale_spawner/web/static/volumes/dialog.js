@@ -151,7 +151,7 @@ function control({ name, label, kind = "text", value = "", options = [], hint = 
     root,
     kind,
     read,
-    focus: () => input.focus(),
+    focus: () => (input.focus(), input.select?.()),
     tell(text) {
       error.hidden = !text;
       error.textContent = text.charAt(0).toUpperCase() + text.slice(1);

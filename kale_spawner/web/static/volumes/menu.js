@@ -2,6 +2,8 @@
 // button": arrows, Home, End, a letter; Escape and Tab leave it. What cannot be done now stays in
 // it, can be reached, and says why.
 //
+// No class of Bootstrap's dropdowns: its script would take the keys for one of its own.
+//
 // item: { text, why: "" or why not, danger, href or act() }
 
 import { el } from "./table.js";
@@ -21,13 +23,13 @@ export function openMenu(button, title, items, last = false) {
     const shared = {
       role: "menuitem",
       tabindex: "-1",
-      class: `dropdown-item${item.danger ? " kv-danger" : ""}`,
+      class: `kv-item${item.danger ? " kv-danger" : ""}`,
       "aria-disabled": off ? "true" : null,
     };
     if (item.href && !off) return el("a", { ...shared, href: item.href }, inside);
     return el("button", { ...shared, type: "button", onclick: () => off || (closeMenu(), item.act()) }, inside);
   });
-  const menu = el("div", { role: "menu", class: "dropdown-menu show kv-menu", "aria-label": title, onkeydown: key }, entries);
+  const menu = el("div", { role: "menu", class: "kv-menu", "aria-label": title, onkeydown: key }, entries);
   document.getElementById("kale-page").append(menu);
   const at = button.getBoundingClientRect();
   const width = document.documentElement.clientWidth;

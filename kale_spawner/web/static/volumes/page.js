@@ -10,7 +10,7 @@ import * as words from "./words.js";
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("kv-data").textContent);
 let state = page.state;
-const api = makeApi(page.base, page.user);
+const api = makeApi(page.base, page.user, page.xsrf);
 
 // What a reload brings back: the search, and each list's order.
 const KEPT = `kale-volumes:${page.user}`;
@@ -60,7 +60,7 @@ const dot = (row) => {
 
 function sizeCell(volume) {
   const full = `${words.size(volume.size_bytes)}`;
-  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet" }, ` → ${volume.wanted_size.replace(/([KMGT]i)$/, " $1B")}`) : null;
+  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet kv-num" }, ` → ${volume.wanted_size.replace(/([KMGT]i)$/, " $1B")}`) : null;
   const { usage } = volume;
   if (!usage || !usage.capacity_bytes) return [el("span", { class: "kv-num" }, full), wanted];
   const part = Math.min(1, usage.used_bytes / usage.capacity_bytes);
@@ -141,7 +141,7 @@ const LISTS = {
     columns: [
       NAME,
       { id: "what", head: "What", cell: (row) => words.capital(row.what), sort: (row) => row.what },
-      { id: "about", head: "About", cell: (row) => row.shared?.description ?? "", sort: (row) => row.shared?.description ?? "" },
+      { id: "about", head: "About", className: "kv-wide", cell: (row) => row.shared?.description ?? "", sort: (row) => row.shared?.description ?? "" },
       SIZE,
       { id: "may", head: "Access", cell: (row) => (row.what === "snapshot" ? "A copy" : row.shared?.writable ? "Read and write" : "Read only"), sort: (row) => String(row.shared?.writable) },
     ],

@@ -34,7 +34,7 @@ export function makeTable({ id, columns, caption, keyOf, textOf, actions, sorted
   const body = el("tbody", { role: "rowgroup" });
   const choose = el(
     "select",
-    { class: "form-select form-select-sm", onchange: (event) => sortBy(...event.target.value.split(" ")) },
+    { class: "form-select form-select-sm", id: `${id}-order`, onchange: (event) => sortBy(...event.target.value.split(" ")) },
     columns
       .filter((each) => each.sort)
       .flatMap((each) => [
@@ -57,7 +57,7 @@ export function makeTable({ id, columns, caption, keyOf, textOf, actions, sorted
     body,
   );
   const none = el("p", { class: "kv-quiet kv-nothing", hidden: true });
-  const root = el("div", {}, el("label", { class: "kv-order" }, el("span", {}, "Sort by"), choose), table, none);
+  const root = el("div", {}, el("div", { class: "kv-order" }, el("label", { for: choose.id }, "Sort by"), choose), table, none);
 
   function flip(column) {
     sortBy(column, sort[0] === column && sort[1] === "up" ? "down" : "up");
