@@ -112,6 +112,6 @@ class Facts:
             self._absent.add(what)
             return []
         except (Conflict, Denied, Rejected) as exc:
-            _log.warning("%s: %s (%s)", what, exc, exc.detail)
+            _log.info("%s: %s (%s)", what, exc, exc.detail)
             return None
         return list(answer.get("items") or ())
