@@ -47,6 +47,7 @@ def test_our_templates_come_after_the_administrators_and_before_the_hubs(
 
 
 def test_the_page_can_be_switched_off() -> None:
-    assert [path for path, *_ in started([]).extra_handlers][:2] == ["/volumes", "/volumes/([^/]+)"]
+    paths = {path for path, *_ in started([]).extra_handlers}
+    assert {"/volumes", "/volumes/([^/]+)"} <= paths
     off = started([], pages=False)
     assert (off.extra_handlers, off.template_paths) == ([], [])
