@@ -287,7 +287,8 @@ class KaleSpawner(PageSpawner):
         """End the pod, and wait until it is gone. Claims stay."""
         watches = await self._watch()
         key = self._pod_key
-        ran = self.is_pod_running(watches.pods.resources.get(key) or {"status": {}})
+        former = watches.pods.resources.get(key) or {}
+        ran = (former.get("status") or {}).get("phase") == "Running"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.start_timeout
         with Waiter([(watches.pods, key)]) as waiter:

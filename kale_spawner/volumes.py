@@ -287,14 +287,15 @@ class Volumes:
         except BaseException:
             del holds.deleting[key]
             raise
-        work = asyncio.ensure_future(self._delete(claim, taken))
+        waits = taken is None or decided
+        work = asyncio.ensure_future(self._delete(claim, taken, raises=waits))
         self.spawner.background.add(work)
         work.add_done_callback(self.spawner.background.discard)
-        if taken is None or decided:
+        if waits:
             await work
         return taken.name if taken else None
 
-    async def _delete(self, claim: Claim, last: Snapshot | None) -> None:
+    async def _delete(self, claim: Claim, last: Snapshot | None, *, raises: bool) -> None:
         key, holds = self._key(claim.name), self.spawner.holds
         try:
             if last is not None:
@@ -307,9 +308,8 @@ class Volumes:
         except KaleError as exc:
             _log.warning("%s was not deleted: %s", key, exc)
             holds.told[key] = f"It was not deleted: {exc}"
-            if last is None:
+            if raises:
                 raise
-            return
         finally:
             holds.deleting.pop(key, None)
             watches = await self.spawner._watch()

@@ -243,7 +243,7 @@ class Inventory:
             if snapshot.set:
                 members[snapshot.set].append(snapshot)
         found = [_set_of(name, snapshots) for name, snapshots in members.items()]
-        found.sort(key=lambda each: (each.created is None, each.created), reverse=True)
+        found.sort(key=lambda s: (s.created is None, s.created, len(s.name), s.name), reverse=True)
         return {each.name: each for each in found}
 
 

@@ -195,10 +195,10 @@ async def test_snapshots_by_themselves_at_stop_and_before_another_image(
         await ready(spawner, *have.snapshots)
     own = await Volumes(spawner).snapshot("alice-workspace", "mine")
     await start(spawner, {**choice, "profile": "vscode"})
+    eventually(lambda: len(snapshots(core_v1, namespace)) == 3)
+    assert own.name in snapshots(core_v1, namespace)
     sets = (await spawner._inventory()).sets()
     assert [each.reason for each in sets.values()] == ["image", "stop"]
-    assert own.name in snapshots(core_v1, namespace)
-    assert len(snapshots(core_v1, namespace)) == 3
 
 
 @pytest.mark.parametrize(
