@@ -10,7 +10,7 @@ import pytest
 from jupyterhub.handlers.pages import SpawnHandler
 from playwright.sync_api import Locator, Page, expect
 
-from tests.web.conftest import PASSWORD, Hub, StartHub
+from tests.web.conftest import PASSWORD, Cluster, Hub, StartHub
 from tests.web.storage import FakeStorage, realistic, snapshot, snapshot_set, volume
 
 HOSTILE = '</script><img src=x onerror="window.bad=1">{{7*7}}'
@@ -421,6 +421,9 @@ def test_a_whole_server_is_kept_restored_and_deleted(opened: Page, storage: Fake
     by_keyboard(opened, "lab-friday", "Restore")
     dialog = opened.get_by_role("dialog")
     expect(dialog).to_contain_text("starts server lab-restored on them")
+    expect(dialog).to_contain_text(
+        "named as a fresh start of server lab-restored would name its own"
+    )
     expect(dialog).to_contain_text("all present volumes stay as they are")
     opened.get_by_label("Name of the new server").fill("lab2")
     press(opened)
@@ -614,12 +617,6 @@ def test_one_who_may_only_read_changes_nothing(hub: Hub, start_hub: StartHub, pa
         expect(item).to_contain_text("You may see these volumes, but not change them.")
 
 
-def test_without_javascript_the_lists_are_told(hub: Hub) -> None:
-    shown = hub.visitor("ann").get("/hub/volumes").text
-    assert "need JavaScript" in shown
-    assert "There are no volumes yet" in shown
-
-
 def test_a_phone_sees_cards_and_nothing_beside_the_screen(opened: Page) -> None:
     opened.set_viewport_size({"width": 360, "height": 740})
     expect(more(opened, "data-1")).to_be_visible()
@@ -628,3 +625,44 @@ def test_a_phone_sees_cards_and_nothing_beside_the_screen(opened: Page) -> None:
     more(opened, "data-1").click()
     box = opened.get_by_role("menu").bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360
+
+
+# --- before the real API ---
+
+
+@pytest.fixture
+def cleared(cluster: Cluster) -> Iterator[None]:
+    yield
+    cluster.clear()
+
+
+@pytest.mark.usefixtures("cleared")
+def test_the_hubs_own_api_is_what_the_page_lives_on(page: Page, hub: Hub, cluster: Cluster) -> None:
+    cluster.claim("ann-photos", "ann")
+    cluster.claim("bob-letters", "bob")
+    log_in(page, hub)
+    page.goto(f"{hub.url}/hub/volumes")
+    expect(row(page, "ann-photos")).to_contain_text("10 GiB")
+    cluster.claim("ann-birds", "ann", "20Gi")
+    expect(row(page, "ann-birds")).to_contain_text("20 GiB")
+    expect(row(page, "bob-letters")).to_have_count(0)
+    by_keyboard(page, "ann-birds", "Grow")
+    expect(page.get_by_role("menuitem", name="Grow")).to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("Escape")
+    by_keyboard(page, "ann-birds", "Delete")
+    page.keyboard.press("Tab")
+    press(page)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    cluster.clear()
+    expect(news(page)).to_contain_text("Volume ann-birds is gone.")
+    expect(row(page, "ann-photos")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("cleared")
+def test_without_javascript_the_lists_are_told(hub: Hub, cluster: Cluster) -> None:
+    visitor = hub.visitor("ann")
+    assert "There are no volumes yet" in visitor.get("/hub/volumes").text
+    cluster.claim("ann-photos", "ann")
+    shown = visitor.get("/hub/volumes").text
+    assert "need JavaScript" in shown
+    assert '<th scope="row">ann-photos</th>' in shown

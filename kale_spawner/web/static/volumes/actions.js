@@ -18,7 +18,7 @@ export function makeActions({ api, page, state, done }) {
     volume.servers.length
       ? `Mounted by ${users(volume)}: stop it first, ${what}.`
       : volume.used_elsewhere
-        ? `Mounted by a server of somebody else's: it has to stop first, ${what}.`
+        ? `Mounted by something else than your servers: that has to stop first, ${what}.`
         : "";
   const going = (row) => (row.state === "deleting" ? "It is being deleted." : "");
   const notYet = (volume) =>
@@ -100,7 +100,7 @@ export function makeActions({ api, page, state, done }) {
 
   function deleteVolume(volume) {
     const kept = snapshotsOf(volume.name).length;
-    const may = state().snapshots_missing || volume.state !== "ready" ? "never" : state().last_snapshot;
+    const may = state().snapshots_missing || notYet(volume) ? "never" : state().last_snapshot;
     ask({
       title: `Delete ${volume.name}?`,
       danger: true,
@@ -217,7 +217,8 @@ export function makeActions({ api, page, state, done }) {
   function restoreSet(set) {
     const known = state().servers.map((each) => each.name);
     const running = new Set(state().servers.filter((each) => each.running).map((each) => each.name));
-    const fresh = freeName(`${(set.server || "server").slice(0, 40)}-restored`, new Set(known));
+    const stem = (set.server || "server").slice(0, 40);
+    const fresh = set.server && !known.includes(set.server) ? set.server : freeName(`${stem}-restored`, new Set(known));
     const there = known.includes(set.server);
     const options = [];
     if (page.namedServers) options.push(["new", "As a new server"]);
@@ -228,7 +229,10 @@ export function makeActions({ api, page, state, done }) {
       say: ({ how, server: name }) => {
         const target = how === "over" ? set.server : name;
         return [
-          `Makes ${plural(set.volumes.length, "new volume")} from the snapshots of ${volumes} (${age(set.created)}), under new names derived from the old ones, and starts ${server(target)} on them, with the image and the choices of then.`,
+          `Makes ${plural(set.volumes.length, "new volume")} from the snapshots of ${volumes} (${age(set.created)}), and starts ${server(target)} on them, with the image and the choices of then.`,
+          target === set.server
+            ? `The new volumes are named like the old ones, with today's date and time added (${set.volumes[0] ?? "name"}-r…).`
+            : `The new volumes are named as a fresh start of ${server(target)} would name its own.`,
           how === "over"
             ? `From then on ${server(target)} uses the new volumes.${running.has(target) ? " It is running: stop it first." : ""} Its present volumes stay in the list of volumes, and nothing in them changes.`
             : `${capital(server(set.server))} and all present volumes stay as they are.`,

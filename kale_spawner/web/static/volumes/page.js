@@ -79,7 +79,7 @@ const when = (field) => (row) => {
 };
 const time = (field) => (row) => (row[field] || row.created ? Date.parse(row[field] || row.created) : "");
 const name = (row) => el("span", { class: "kv-name" }, row.name);
-const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used_elsewhere ? ["somebody else"] : [])];
+const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used_elsewhere ? ["something else"] : [])];
 const text = (field) => ({ cell: (row) => row[field] ?? "", sort: (row) => row[field] ?? "" });
 const order = { danger: 0, busy: 1, new: 2, ready: 3 };
 const NAME = { id: "name", head: "Name", cell: name, sort: (row) => row.name, className: "kv-first" };
