@@ -12,14 +12,11 @@ from traitlets import default
 from kale_spawner.cards import cards, entries
 from kale_spawner.errors import ChoiceInvalid, KaleError
 from kale_spawner.model.choices import parse_choice
-from kale_spawner.model.inventory import SnapshotSet
 from kale_spawner.model.limits import own_names
 from kale_spawner.planning import PlanningSpawner, as_kubespawner
-from kale_spawner.volumes import Volumes
 from kale_spawner.web import refused
 from kale_spawner.web.form import FormView, parse_form, render_form
 from kale_spawner.web.shown import Shown, shown
-from kale_spawner.web.views import views
 
 _KUBESPAWNERS = ("profile", "profile_options")
 """What of a choice a template of kubespawner's can show."""
@@ -30,27 +27,6 @@ class PageSpawner(PlanningSpawner):
 
     _full = ""
     """The volume that the last start found full: the page offers to make it larger."""
-
-    async def storage_views(self) -> dict[str, Any]:
-        """What its user has, as the API and the Volumes page tell it."""
-        have, cluster = await asyncio.gather(self._inventory(), self._cluster())
-        claims = {**have.claims, **have.shared_claims}
-        nodes = {use.node for claim in claims.values() for use in claim.uses}
-        usage = await self.kubelets.usage(nodes)
-        here = {name: self._key(name) for name in claims}
-        return views(
-            have,
-            cluster,
-            {claim: each for (place, claim), each in usage.items() if place == self.namespace},
-            {name: self.holds.deleting.get(key, "") for name, key in here.items()},
-            {name: self.holds.told.get(key, "") for name, key in here.items()},
-        )
-
-    async def snapshot_all(self, name: str | None = None, reason: str = "") -> SnapshotSet:
-        """A snapshot of each volume of this server, with the choice that started it."""
-        volumes = Volumes(self)
-        choice = self._last_choice or {}
-        return await volumes.snapshot_server(await volumes.members(), choice, name, reason)
 
     @default("options_form")
     def _default_options_form(self) -> Any:

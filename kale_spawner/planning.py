@@ -14,11 +14,14 @@ from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
+from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
 from kale_spawner.model.limits import Limits, Owner
+from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan, make_plan
+from kale_spawner.model.sources import NewClaim
 from kale_spawner.offers import Offers, Profile, check_image, make_limits
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.upstream import UpstreamSpawner
@@ -132,6 +135,11 @@ class PlanningSpawner(UpstreamSpawner):
         labels[USERNAME_LABEL] = self._user_label
         return Owner(self.user.name, self.name or "", labels, annotations)
 
+    def _claim_manifest(self, new: NewClaim, owner: Owner) -> dict[str, Any]:
+        template = self.volumes_settings.rok_secret
+        secret = expand(template, owner.user, owner.server) if template else ""
+        return claim_manifest(new, owner, secret)
+
     @property
     def _user_label(self) -> str:
         return str(safe_slug(self.user.name, is_valid=is_valid_label))
@@ -146,7 +154,7 @@ class PlanningSpawner(UpstreamSpawner):
             uses_of(seen.pods, self.user.name),
             seen.snapshots,
             [group.name for group in self.user.groups],
-            await self._snapshots_missing(),
+            watches.snapshots_missing,
         )
 
     def _key(self, name: str) -> str:

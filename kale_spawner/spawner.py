@@ -16,25 +16,20 @@ from traitlets import Float
 from kale_spawner.errors import (
     Busy,
     ChoiceInvalid,
-    ClusterError,
     DiskFull,
     KaleError,
     Refused,
-    StartFailed,
 )
 from kale_spawner.hubstart import check_when_hub_starts
+from kale_spawner.keeping import KeepingSpawner
 from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
 from kale_spawner.kube.watch import Waiter, Watches
-from kale_spawner.model.claims import claim_manifest
-from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan
 from kale_spawner.model.snapshots import members_of_plan
 from kale_spawner.model.topology import conflict
-from kale_spawner.page import PageSpawner
-from kale_spawner.volumes import Volumes
 from kale_spawner.web.shown import shown
-from kale_spawner.wire import GATEWAY_CONTAINER, SERVERNAME_LABEL, USERNAME_LABEL
+from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
 
 _TELLS_REFUSALS = hasattr(hub_spawner, "SpawnException")
 """Whether this hub tells refusals and failures apart."""
@@ -43,7 +38,7 @@ _MARGIN = 5.0
 """Seconds before the hub's own time-out at which a start tells why it took so long."""
 
 
-class KaleSpawner(PageSpawner):
+class KaleSpawner(KeepingSpawner):
     """Servers with Kale on Kubernetes. Every trait of KubeSpawner keeps its meaning."""
 
     unschedulable_grace = Float(
@@ -62,7 +57,6 @@ class KaleSpawner(PageSpawner):
         self._starting: Start | None = None
         self._planned = Plan()
         self._held = ""
-        self._last_image = ""
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -160,8 +154,6 @@ class KaleSpawner(PageSpawner):
             raise Busy(f'"{name}" is being deleted. Choose another volume.')
         self._held, self._planned = start_id, plan
         owner = self._owner(start_id)
-        template = self.volumes_settings.rok_secret
-        secret = expand(template, owner.user, owner.server) if template else ""
         has_gateway = profile is not None and profile.kind is not None
         pod = await self._pod_manifest(plan, start_id)
         await self._check_places(pod, plan)
@@ -169,7 +161,7 @@ class KaleSpawner(PageSpawner):
             objects=self._objects(),
             watches=watches,
             pod=pod,
-            claims=[claim_manifest(new, owner, secret) for new in plan.create],
+            claims=[self._claim_manifest(new, owner) for new in plan.create],
             mounted=plan.claims,
             beside=plan.beside,
             grow={each.claim.name: each.size for each in plan.grow},
@@ -180,58 +172,6 @@ class KaleSpawner(PageSpawner):
             seconds=max(self.start_timeout - _MARGIN, 1.0),
             grace=self.unschedulable_grace,
         )
-
-    async def _keep_before_image_change(self, start: Start) -> None:
-        """A snapshot of what the last image left, where the administrator wants that."""
-        changes = self._last_image and self._last_image != self.image
-        settings = self.volumes_settings
-        if not settings.snapshot_before_image_change or not changes or not self.last_volumes:
-            return
-        start.said.append("A snapshot is taken before the image changes")
-        volumes = Volumes(self)
-        try:
-            saved = await self.snapshot_all(reason="image")
-            await volumes.until_ready([each.name for each in saved.snapshots])
-        except ClusterError:
-            raise
-        except KaleError as exc:
-            raise StartFailed(
-                f"The snapshot before the change of image could not be taken: {exc} "
-                "Start with the former image, or ask your administrator.",
-                "snapshot",
-            ) from exc
-        await volumes.keep_latest(self.name or "", settings.keep_automatic)
-
-    async def _keep_at_stop(self) -> None:
-        """A snapshot of what a server leaves, where the administrator wants that. A server that
-        stops stays stopped, whatever comes of it."""
-        settings = self.volumes_settings
-        if not settings.snapshot_at_stop or not self.last_volumes:
-            return
-        try:
-            await self.snapshot_all(reason="stop")
-            await Volumes(self).keep_latest(self.name or "", settings.keep_automatic)
-        except KaleError as exc:
-            self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
-
-    async def delete_forever(self) -> None:
-        """What becomes of the volumes of a server that is deleted: `KaleVolumes.when_deleted`
-        says, and nothing else. Those that anything still mounts stay."""
-        what = self.volumes_settings.when_deleted
-        if what == "keep":
-            self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
-            return
-        volumes = Volumes(self)
-        for claim in list((await self._inventory()).claims.values()):
-            if claim.annotations.get(SERVERNAME_LABEL, "") != (self.name or ""):
-                continue
-            try:
-                last = await volumes.delete(claim.name, what == "snapshot", decided=True)
-                self.log.info(
-                    "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, last
-                )
-            except KaleError as exc:
-                self.log.warning("%s: %s stays: %s", self._log_name, claim.name, exc)
 
     async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
         """The volumes that are there, and what the profile asks of a node, have one in common."""

@@ -174,7 +174,8 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
                     omit_namespace=self.enable_user_namespaces,
                 ),
             }
-        return Watches(**dict(zip(work, await asyncio.gather(*work.values()), strict=True)))
+        watches = dict(zip(work, await asyncio.gather(*work.values()), strict=True))
+        return Watches(**watches, snapshots_missing=missing)
 
     def _watching(
         self, kind: str, reflector: type[WakingReflector], labels: dict[str, str]

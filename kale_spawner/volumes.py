@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
@@ -25,16 +26,14 @@ from kale_spawner.errors import (
     Rejected,
 )
 from kale_spawner.kube.objects import Objects
-from kale_spawner.kube.snapshots import StorageObjects
-from kale_spawner.kube.watch import Waiter, Watches
+from kale_spawner.kube.snapshots import SnapshotObjects
+from kale_spawner.kube.watch import Watches
 from kale_spawner.model.choices import DataVolume
-from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.failures import not_grown, refusal
 from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Claim, Inventory, Snapshot, SnapshotSet
 from kale_spawner.model.limits import Limits, Owner
-from kale_spawner.model.names import expand
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.model.quota import quota_errors
 from kale_spawner.model.snapshots import (
@@ -48,7 +47,7 @@ from kale_spawner.model.snapshots import (
     snapshot_manifest,
     stamped,
 )
-from kale_spawner.model.sources import Growth, Sources, growth_error
+from kale_spawner.model.sources import Growth, NewClaim, Sources, growth_error
 from kale_spawner.settings import KaleVolumes
 from kale_spawner.wire import APP_CONTAINER
 
@@ -70,8 +69,10 @@ class Server(Protocol):
 
     @property
     def _pod_key(self) -> str: ...
+    def _key(self, name: str) -> str: ...
     def _objects(self) -> Objects: ...
     def _owner(self, start: str = "") -> Owner: ...
+    def _claim_manifest(self, new: NewClaim, owner: Owner) -> dict[str, Any]: ...
     def _limits(self, offers: Any) -> Limits: ...
     async def _offers(self) -> Any: ...
     async def _watch(self) -> Watches: ...
@@ -85,7 +86,7 @@ class Volumes:
     def __init__(self, spawner: Server) -> None:
         self.spawner = spawner
         self._objects = spawner._objects()
-        self._storage = StorageObjects.beside(self._objects)
+        self._snapshots = SnapshotObjects.beside(self._objects)
         self._settings = spawner.volumes_settings
 
     # --- snapshots ----------------------------------------------------------------------
@@ -215,7 +216,7 @@ class Volumes:
             if message:
                 errors.setdefault(field.removeprefix("volume."), message)
 
-        owner = self._owner(uuid.uuid4().hex)
+        owner = self._owner()
         sources = Sources(have, self.spawner._limits(offers), owner, cluster, tell)
         if not errors:
             sources.take("volume", asked, "data", sized=asked.size is not None, named=True)
@@ -225,12 +226,8 @@ class Volumes:
         if errors:
             raise ChoiceInvalid([FieldError(*each) for each in errors.items()])
         (new,) = sources.create.values()
-        secret = self._settings.rok_secret
-        manifest = claim_manifest(
-            new, owner, expand(secret, owner.user, owner.server) if secret else ""
-        )
         with _told():
-            await self._storage.make_claim(manifest)
+            await self._objects.make_new_claim(self.spawner._claim_manifest(new, owner))
         return await self._seen_claim(new.name)
 
     async def grow(self, name: str, size: str) -> Claim:
@@ -270,7 +267,7 @@ class Volumes:
             first = bool(last)
         if claim.deleting:
             return None
-        key, holds = self._key(name), self.spawner.holds
+        key, holds = self.spawner._key(name), self.spawner.holds
         if key in holds.deleting:
             raise Busy(f'"{name}" is being deleted already.')
         if starting := holds.starters(key):
@@ -296,7 +293,7 @@ class Volumes:
         return taken.name if taken else None
 
     async def _delete(self, claim: Claim, last: Snapshot | None, *, raises: bool) -> None:
-        key, holds = self._key(claim.name), self.spawner.holds
+        key, holds = self.spawner._key(claim.name), self.spawner.holds
         try:
             if last is not None:
                 await self.until_ready([last.name])
@@ -317,21 +314,18 @@ class Volumes:
 
     async def until_ready(self, names: Sequence[str]) -> None:
         """Return once all these snapshots are. Raises Busy when one fails, or takes too long."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SNAPSHOT_SECONDS
-        with await self._waiter() as waiter:
-            while True:
-                have = (await self._inventory()).snapshots
-                for name in names:
-                    if name not in have:
-                        raise Busy(f'snapshot "{name}" was deleted meanwhile.')
-                    if have[name].error and not have[name].ready:
-                        raise Busy(f'snapshot "{name}" failed: {have[name].error}')
-                if all(have[name].ready for name in names):
-                    return
-                if loop.time() > deadline:
-                    raise Busy(f"a snapshot was not ready after {_SNAPSHOT_SECONDS:.0f} seconds")
-                await waiter.wait(5.0)
+
+        def ready(have: Inventory) -> bool:
+            for name in names:
+                found = have.snapshots.get(name)
+                if found is None:
+                    raise Busy(f'snapshot "{name}" was deleted meanwhile.')
+                if found.error and not found.ready:
+                    raise Busy(f'snapshot "{name}" failed: {found.error}')
+            return all(have.snapshots[name].ready for name in names)
+
+        late = f"a snapshot was not ready after {_SNAPSHOT_SECONDS:.0f} seconds"
+        await self._seen(ready, _SNAPSHOT_SECONDS, late)
 
     # --- the parts of it ----------------------------------------------------------------
 
@@ -342,11 +336,9 @@ class Volumes:
     async def _inventory(self) -> Inventory:
         return await self.spawner._inventory()
 
-    def _owner(self, start: str = "") -> Owner:
-        return self.spawner._owner(start or uuid.uuid4().hex)
-
-    def _key(self, claim: str) -> str:
-        return f"{self._objects.namespace}/{claim}"
+    def _owner(self) -> Owner:
+        """With a mark of its own, by which what is made for it now is known again."""
+        return self.spawner._owner(uuid.uuid4().hex)
 
     def _claim(self, have: Inventory, name: str) -> Claim:
         found = have.claims.get(name)
@@ -377,11 +369,11 @@ class Volumes:
 
     async def _make(self, news: Sequence[NewSnapshot], owner: Owner) -> None:
         with _told():
-            await self._storage.make_all([snapshot_manifest(new, owner) for new in news])
+            await self._snapshots.make_all([snapshot_manifest(new, owner) for new in news])
 
     async def _unused(self, claim: Claim) -> None:
         """Raise Busy while any pod mounts it, also one that is nobody's server."""
-        pods = await self._storage.pods_with(claim.name)
+        pods = await self._objects.users_of(claim.name)
         if not pods:
             return
         servers = [str(use) for use in claim.uses if use.server is not None]
@@ -390,10 +382,10 @@ class Volumes:
 
     async def _delete_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         for snapshot in snapshots:
-            found = await self._storage.snapshot(snapshot.name)
+            found = await self._snapshots.snapshot(snapshot.name)
             if found is not None and found["metadata"]["uid"] == snapshot.uid:
                 with _told():
-                    await self._storage.delete_snapshot(found)
+                    await self._snapshots.delete(found)
         await self._until_going_snapshots([each.name for each in snapshots])
 
     async def _seen_snapshot(self, name: str) -> Snapshot:
@@ -414,35 +406,36 @@ class Volumes:
 
         await self._seen(going)
 
-    async def _waiter(self) -> Waiter:
-        watches = await self.spawner._watch()
-        return watches.waiter_of_user(self.spawner.user.name, self.spawner.namespace)
-
-    async def _seen(self, met: Any) -> Inventory:
-        """What the user has, once the watches have caught up with what was done just now."""
+    async def _seen(
+        self,
+        met: Callable[[Inventory], bool],
+        seconds: float = _SEEN_SECONDS,
+        late: str = "It was done, but does not show yet. Look again soon.",
+    ) -> Inventory:
+        """What the user has, once that is so: by default, once the watches have caught up with
+        what was done just now. Raises Busy, with `late`, after `seconds`."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SEEN_SECONDS
-        with await self._waiter() as waiter:
+        deadline = loop.time() + seconds
+        watches = await self.spawner._watch()
+        with watches.waiter_of_user(self.spawner.user.name, self.spawner.namespace) as waiter:
             while not met(have := await self._inventory()):
                 if loop.time() > deadline:
-                    raise Busy("It was done, but does not show yet. Look again soon.")
+                    raise Busy(late)
                 await waiter.wait(1.0)
         return have
 
 
-class _told:  # noqa: N801
+@contextmanager
+def _told() -> Iterator[None]:
     """Refusals of the API server in words for the user."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
-        if isinstance(exc, Denied):
-            raise refusal(exc.detail) from exc
-        if isinstance(exc, Rejected):
-            raise Refused(
-                f"The cluster finds this invalid: {exc.detail}. Ask your administrator.", "invalid"
-            ) from exc
+    try:
+        yield
+    except Denied as exc:
+        raise refusal(exc.detail) from exc
+    except Rejected as exc:
+        raise Refused(
+            f"The cluster finds this invalid: {exc.detail}. Ask your administrator.", "invalid"
+        ) from exc
 
 
 def _server(name: str) -> str:

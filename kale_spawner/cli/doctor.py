@@ -53,6 +53,7 @@ def add_command(commands: Any) -> None:
         help="as the hub: system:serviceaccount:NAMESPACE:NAME",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

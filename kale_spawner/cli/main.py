@@ -17,7 +17,7 @@ def main(given: Sequence[str] | None = None) -> int:
     doctor.add_command(commands)
     arguments = parser.parse_args(given)
     try:
-        return int(doctor.run(arguments) if "config" in arguments else volumes.run(arguments))
+        return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 1

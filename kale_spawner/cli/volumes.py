@@ -117,6 +117,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", metavar="FILE", help="default: JUPYTERHUB_API_TOKEN")
     parser.add_argument("--user", help="for administrators: whose; default: the token's own")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:

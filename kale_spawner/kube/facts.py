@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from kubernetes_asyncio.client import CoreV1Api, CustomObjectsApi, StorageV1Api
 
 from kale_spawner.errors import Conflict, Denied, NotFound, Rejected
+from kale_spawner.kube.asked import Asked
 from kale_spawner.kube.client import call
 from kale_spawner.kube.watch import SNAPSHOTS
 from kale_spawner.model import cluster
@@ -30,7 +31,7 @@ class Facts:
         self.client, self._attempt, self._total = client, attempt, total
         self._core, self._storage = CoreV1Api(client), StorageV1Api(client)
         self._custom = CustomObjectsApi(client)
-        self._known: dict[str, tuple[float, asyncio.Task[Items | None]]] = {}
+        self.asked: Asked[Items | None] = Asked(_FRESH_SECONDS)
         self._absent: set[str] = set()
 
     async def cluster(self, namespace: str, fresh: bool = False) -> Cluster:
@@ -95,13 +96,9 @@ class Facts:
         **kwargs: Any,
     ) -> Items | None:
         """What a list call gives: nothing where there is no such kind, None where it may not
-        be read. Asked once for all who want to know at the same time."""
-        since, task = self._known.get(what, (0.0, None))
-        outdated = fresh or time.monotonic() - since > _FRESH_SECONDS
-        if task is None or (task.done() and (outdated or task.exception() is not None)):
-            task = asyncio.ensure_future(self._list(what, method, *args, **kwargs))
-            self._known[what] = time.monotonic(), task
-        return await asyncio.shield(task)
+        be read."""
+        listing = partial(self._list, what, method, *args, **kwargs)
+        return await self.asked.get(what, listing, fresh=fresh)
 
     async def _list(
         self, what: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any

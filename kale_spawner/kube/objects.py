@@ -10,12 +10,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from kale_spawner.errors import Conflict, Denied, NotFound, StartFailed
+from kale_spawner.errors import Busy, Conflict, Denied, NotFound, StartFailed
 from kale_spawner.kube.client import Manifest, call
 from kale_spawner.model import marks
 from kale_spawner.model.inventory import owned_by
+from kale_spawner.model.mounted import has_ended, mounts_of
 
 _T = TypeVar("_T")
+
+
+class NameTaken(Busy):
+    """There is an object of this name already, whoever's it is."""
 
 
 class PodExists(Conflict):
@@ -44,7 +49,7 @@ class Objects:
 
     async def claims_of(self, label: str, value: str) -> list[Manifest]:
         """All claims with this label, ours or not; who owns them is told by `owned_by`."""
-        answer = await self._call(
+        answer = await self.call(
             self.api.list_namespaced_persistent_volume_claim,
             self.namespace,
             label_selector=f"{label}={value}",
@@ -54,7 +59,7 @@ class Objects:
     async def make_namespace(self, manifest: Manifest) -> None:
         """Create the namespace, or find it there. Raises StartFailed where that is not allowed."""
         try:
-            await self._call(self.api.create_namespace, manifest)
+            await self.call(self.api.create_namespace, manifest)
         except Conflict:
             return
         except Denied as exc:
@@ -80,7 +85,7 @@ class Objects:
     async def make_pod(self, pod: Manifest) -> Manifest:
         """Create the pod. Raises PodExists where there is one that this start did not make."""
         try:
-            return await self._call(self.api.create_namespaced_pod, self.namespace, pod)
+            return await self.call(self.api.create_namespaced_pod, self.namespace, pod)
         except Conflict as exc:
             found = await self.pod(pod["metadata"]["name"])
             if found is not None and start_of(found) == start_of(pod):
@@ -91,7 +96,7 @@ class Objects:
         """Ask for a larger size; it comes later. Raises Denied or Rejected, in the API server's
         words, for what may not or cannot grow."""
         body = {"spec": {"resources": {"requests": {"storage": size}}}}
-        return await self._call(
+        return await self.call(
             self.api.patch_namespaced_persistent_volume_claim,
             name,
             self.namespace,
@@ -102,23 +107,35 @@ class Objects:
     async def claim(self, name: str) -> Manifest | None:
         """The claim as it is now."""
         try:
-            return await self._call(
+            return await self.call(
                 self.api.read_namespaced_persistent_volume_claim, name, self.namespace
             )
         except NotFound:
             return None
 
+    async def users_of(self, claim: str) -> list[Manifest]:
+        """All pods that may still use a claim, also those that are nobody's server."""
+        answer = await self.call(self.api.list_namespaced_pod, self.namespace)
+        pods = answer.get("items") or ()
+        return [pod for pod in pods if claim in mounts_of(pod) and not has_ended(pod)]
+
+    async def make_new_claim(self, manifest: Manifest) -> Manifest:
+        """Create a claim that is not there yet. Raises NameTaken, whoever's is there."""
+        create = self.api.create_namespaced_persistent_volume_claim
+        making = self.call(create, self.namespace, manifest)
+        return await made_by(making, self.claim, manifest)
+
     async def volume(self, name: str) -> Manifest | None:
         """The PersistentVolume; None where it is gone or may not be read."""
         try:
-            return await self._call(self.api.read_persistent_volume, name)
+            return await self.call(self.api.read_persistent_volume, name)
         except (NotFound, Denied):
             return None
 
     async def pod(self, name: str) -> Manifest | None:
         """The pod as it is now."""
         try:
-            return await self._call(self.api.read_namespaced_pod, name, self.namespace)
+            return await self.call(self.api.read_namespaced_pod, name, self.namespace)
         except NotFound:
             return None
 
@@ -128,7 +145,7 @@ class Objects:
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
-            await self._call(self.api.delete_namespaced_pod, name, self.namespace, body=options)
+            await self.call(self.api.delete_namespaced_pod, name, self.namespace, body=options)
         except (NotFound, Conflict):
             return
 
@@ -136,7 +153,7 @@ class Objects:
         """Delete this very claim: not one of the same name that was made since."""
         metadata = claim["metadata"]
         try:
-            await self._call(
+            await self.call(
                 self.api.delete_namespaced_persistent_volume_claim,
                 metadata["name"],
                 self.namespace,
@@ -147,7 +164,7 @@ class Objects:
 
     async def _try_claim(self, claim: Manifest) -> None:
         try:
-            await self._call(
+            await self.call(
                 self.api.create_namespaced_persistent_volume_claim,
                 self.namespace,
                 claim,
@@ -159,7 +176,7 @@ class Objects:
 
     async def _try_pod(self, pod: Manifest) -> None:
         try:
-            await self._call(
+            await self.call(
                 self.api.create_namespaced_pod,
                 self.namespace,
                 pod,
@@ -172,7 +189,7 @@ class Objects:
     async def _make_claim(self, claim: Manifest, user: str) -> Made:
         name = claim["metadata"]["name"]
         try:
-            made = await self._call(
+            made = await self.call(
                 self.api.create_namespaced_persistent_volume_claim, self.namespace, claim
             )
             return Made(made, new=True)
@@ -187,9 +204,10 @@ class Objects:
             )
         return Made(found, new=start_of(found) == start_of(claim))
 
-    async def _call(
+    async def call(
         self, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
     ) -> Manifest:
+        """With this namespace's time-outs; see `client.call`."""
         return await call(
             method,
             *args,
@@ -202,6 +220,23 @@ class Objects:
 def start_of(manifest: Manifest) -> str | None:
     value = (manifest["metadata"].get("annotations") or {}).get(marks.START)
     return str(value) if value else None
+
+
+async def made_by(
+    making: Awaitable[Manifest],
+    read: Callable[[str], Awaitable[Manifest | None]],
+    manifest: Manifest,
+) -> Manifest:
+    """What a create call made, also one whose answer was lost: it is known again by its
+    `marks.START`. Raises NameTaken for an object of that name that something else made."""
+    name = manifest["metadata"]["name"]
+    try:
+        return await making
+    except Conflict as exc:
+        found = await read(name)
+        if found is not None and start_of(found) == start_of(manifest):
+            return found
+        raise NameTaken(f'The name "{name}" is taken. Choose another.') from exc
 
 
 async def all_of(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:

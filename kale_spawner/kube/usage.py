@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kubernetes_asyncio.client import CoreV1Api
 
 from kale_spawner.errors import ClusterError, Denied, NotFound
+from kale_spawner.kube.asked import Asked
 from kale_spawner.kube.client import call
 
 _FRESH_SECONDS = 15.0
@@ -35,22 +37,18 @@ class Kubelets:
 
     def __init__(self, client: Any, seconds: float = 3.0) -> None:
         self._core, self._seconds = CoreV1Api(client), seconds
-        self._known: dict[str, tuple[float, asyncio.Task[Volumes]]] = {}
+        self._asked: Asked[Volumes] = Asked(_FRESH_SECONDS)
         self._denied_until = 0.0
 
     async def usage(self, nodes: Iterable[str]) -> Volumes:
         """Of all volumes that pods mount on these nodes, by (namespace, claim)."""
         if time.monotonic() < self._denied_until:
             return {}
-        found = await asyncio.gather(*(self._of_node(each) for each in sorted(set(nodes) - {""})))
+        asking = (
+            self._asked.get(each, partial(self._ask, each)) for each in sorted(set(nodes) - {""})
+        )
+        found = await asyncio.gather(*asking)
         return {key: usage for each in found for key, usage in each.items()}
-
-    async def _of_node(self, node: str) -> Volumes:
-        since, task = self._known.get(node, (0.0, None))
-        if task is None or (task.done() and time.monotonic() - since > _FRESH_SECONDS):
-            task = asyncio.ensure_future(self._ask(node))
-            self._known[node] = time.monotonic(), task
-        return await asyncio.shield(task)
 
     async def _ask(self, node: str) -> Volumes:
         try:

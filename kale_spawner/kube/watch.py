@@ -219,7 +219,7 @@ class Seen:
 @dataclass(frozen=True)
 class Watches:
     """The shared watches; events are None where the administrator turned them off, snapshots
-    where the cluster has none or does not show them.
+    where the cluster has none or does not show them; `snapshots_missing` says why.
 
     pod, claims: the keys of one start's.
     """
@@ -231,6 +231,7 @@ class Watches:
     claim_events: WakingReflector | None = None
     snapshots: WakingReflector | None = None
     shared_snapshots: WakingReflector | None = None
+    snapshots_missing: str = ""
 
     def of_user(self, user: str, namespace: str) -> Seen:
         """What is the user's or shared in this namespace, and the pods that mount it."""

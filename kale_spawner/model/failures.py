@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kale_spawner.errors import DiskFull, Refused, StartFailed
+from kale_spawner.model.mounted import claims_by_volume
 from kale_spawner.model.mounts import WORKSPACE
 from kale_spawner.wire import APP_CONTAINER, GATEWAY_CONTAINER
 
@@ -227,10 +228,8 @@ def _crash(scene: Scene, status: Object) -> StartFailed | None:
 
 def _fullest(scene: Scene) -> str:
     """The claim under the app's home: where programs write when they start; else the only one."""
-    for volume in ((scene.pod or {}).get("spec") or {}).get("volumes") or ():
-        if volume["name"] == WORKSPACE and volume.get("persistentVolumeClaim"):
-            return str(volume["persistentVolumeClaim"]["claimName"])
-    return next(iter(scene.claims), "") if len(scene.claims) == 1 else ""
+    alone = next(iter(scene.claims)) if len(scene.claims) == 1 else ""
+    return claims_by_volume(scene.pod or {}).get(WORKSPACE, alone)
 
 
 def _last_words(text: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from kale_spawner.model import marks
-from kale_spawner.model.mounted import mounts_of
+from kale_spawner.model.mounted import has_ended, mounts_of
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.wire import SERVERNAME_LABEL, USERNAME_LABEL
 
@@ -232,6 +232,13 @@ class Inventory:
             return f'you have no volume "{name}"; {instead}'
         return f'"{name}" is being deleted; wait, or use another' if claim.deleting else None
 
+    def unshared(self, name: str) -> str | None:
+        """Why this is no volume that is shared with the user, or None."""
+        claim = self.shared_claims.get(name)
+        if claim is None:
+            return f'no volume "{name}" is shared with you; choose another'
+        return f'"{name}" is being deleted; use another' if claim.deleting else None
+
     def snapshot(self, name: str) -> Snapshot | None:
         """The user's own of this name, or one that is shared."""
         return self.snapshots.get(name) or self.shared_snapshots.get(name)
@@ -344,7 +351,7 @@ def uses_of(pods: Iterable[Mapping[str, Any]], username: str) -> dict[str, list[
     """Who mounts which claims, as this user may know it."""
     found: dict[str, list[Use]] = defaultdict(list)
     for pod in pods:
-        if _finished(pod):
+        if has_ended(pod):
             continue
         metadata = pod["metadata"]
         server: str | None = None
@@ -387,10 +394,6 @@ def _set_of(name: str, snapshots: list[Snapshot]) -> SnapshotSet:
         size=int(size) if size.isdecimal() else len(snapshots),
         grouped=marks.GROUPED in noted,
     )
-
-
-def _finished(pod: Mapping[str, Any]) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _bytes(quantity: str) -> int:

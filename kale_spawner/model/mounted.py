@@ -6,6 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def claims_by_volume(pod: Mapping[str, Any]) -> dict[str, str]:
+    """The claims that a pod names, by the names of its volumes."""
+    return {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in (pod.get("spec") or {}).get("volumes") or ()
+        if volume.get("persistentVolumeClaim")
+    }
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Nothing of it runs any more, so that it holds no claim."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def mounts_of(pod: Mapping[str, Any]) -> dict[str, bool]:
     """The claims that a pod names, and whether it can only read them: all of its mounts do."""
     spec = pod.get("spec") or {}
@@ -30,11 +44,7 @@ def mounted_claims(pod: dict[str, Any]) -> frozenset[str]:
     not there, pod not scheduled) nobody but the kubelet has seen the volume.
     """
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    claims = {
-        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
-        for volume in spec.get("volumes") or ()
-        if volume.get("persistentVolumeClaim")
-    }
+    claims = claims_by_volume(pod)
     statuses = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
     started = {each["name"] for each in statuses if _was_started(each)}
     return frozenset(

@@ -115,7 +115,7 @@ def place(pod: Manifest, node: str) -> Manifest:
     affinity = pod["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
     required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
     asked = {"key": "metadata.name", "operator": "In", "values": [node]}
-    for term in required.setdefault("nodeSelectorTerms", [{}]) or [{}]:
+    for term in required.setdefault("nodeSelectorTerms", [{}]):
         term.setdefault("matchFields", []).append(asked)
     return pod
 

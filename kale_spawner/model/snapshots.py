@@ -12,6 +12,7 @@ from typing import Any
 from kale_spawner.model import marks
 from kale_spawner.model.inventory import Claim, Inventory, SnapshotSet
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Owner, Role, data_template
+from kale_spawner.model.mounted import claims_by_volume
 from kale_spawner.model.mounts import WORKSPACE, Mount
 from kale_spawner.model.names import MAX_NAME, expand
 from kale_spawner.wire import (
@@ -131,14 +132,9 @@ def _role(volume: str) -> Role:
 
 def members_of_pod(pod: Mapping[str, Any], container: str) -> list[Member]:
     """The volumes of a running server, the workspace first."""
-    spec = pod.get("spec") or {}
-    sources = {
-        each["name"]: each["persistentVolumeClaim"]["claimName"]
-        for each in spec.get("volumes") or ()
-        if each.get("persistentVolumeClaim")
-    }
+    sources = claims_by_volume(pod)
     found: dict[str, Member] = {}
-    for each in spec.get("containers") or ():
+    for each in (pod.get("spec") or {}).get("containers") or ():
         if each["name"] != container:
             continue
         for mount in each.get("volumeMounts") or ():
@@ -161,7 +157,6 @@ def new_names(saved: SnapshotSet, owner: Owner, inventory: Inventory, now: datet
     stamp = f"-r{now.astimezone(UTC):%m%d-%H%M}"
     names, number = [], 0
     for snapshot in saved.snapshots:
-        own = ""
         if snapshot.annotations.get(marks.ROLE) == "workspace":
             own = expand(DEFAULT_WORKSPACE, owner.user, owner.server)
         else:

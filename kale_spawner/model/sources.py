@@ -140,12 +140,10 @@ class Sources:
         return bool(asked)
 
     def _shared(self, field: str, volume: Volume, name: str) -> None:
+        self._tell(f"{field}.name", self.inventory.unshared(name))
         claim = self.inventory.shared_claims.get(name)
         if claim is None or claim.shared is None:
-            self._tell(f"{field}.name", f'no volume "{name}" is shared with you; choose another')
             return
-        if claim.deleting:
-            self._tell(f"{field}.name", f'"{name}" is being deleted; use another')
         for part in ("size", "storage_class", "access_mode"):
             if getattr(volume, part) is not None:
                 self._tell(f"{field}.{part}", _GIVEN)

@@ -12,57 +12,34 @@ import functools
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from jupyterhub.scopes import needs_scope
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from tornado import web
 
 from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
-from kale_spawner.model.choices import ClaimName, DataVolume, Size, field_errors
+from kale_spawner.model.choices import DataVolume, field_errors
 from kale_spawner.volumes import Volumes
+from kale_spawner.web.openapi import (
+    LONGEST_WAIT,
+    Grow,
+    Restore,
+    TakeSet,
+    TakeSnapshot,
+    document,
+)
 from kale_spawner.web.views import (
     ServerView,
-    SetView,
-    SnapshotView,
     StateView,
-    VolumeView,
     set_view,
     snapshot_view,
     volume_view,
 )
 
 _MOST_BYTES = 1 << 16
-_LONGEST_WAIT = 30.0
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Grow(_Body):
-    size: Size
-
-
-class TakeSnapshot(_Body):
-    volume: ClaimName
-    name: ClaimName | None = None
-
-
-class TakeSet(_Body):
-    """server: "" is the default server."""
-
-    server: str = Field("", max_length=255)
-    name: ClaimName | None = None
-
-
-class Restore(_Body):
-    """over: the server of that name is there, and is to have these volumes from now on."""
-
-    server: str = Field("", max_length=255)
-    over: bool = False
 
 
 Method = Callable[..., Awaitable[None]]
@@ -143,7 +120,7 @@ class StorageHandler(Handler):
             while True:
                 state = await storage_state(spawner)
                 left = deadline - loop.time()
-                if state["version"] != seen or left <= 0 or self.request.connection is None:
+                if state["version"] != seen or left <= 0:
                     break
                 await waiter.wait(left)
         self.send(state)
@@ -154,17 +131,40 @@ class StorageHandler(Handler):
             seconds = float(text)
         except ValueError:
             seconds = -1.0
-        if not 0 <= seconds <= _LONGEST_WAIT:
-            raise web.HTTPError(400, f"wait: write 0 to {_LONGEST_WAIT:.0f} seconds")
+        if not 0 <= seconds <= LONGEST_WAIT:
+            raise web.HTTPError(400, f"wait: write 0 to {LONGEST_WAIT:.0f} seconds")
         return seconds
 
 
-class VolumesHandler(Handler):
+class ListHandler(Handler):
+    """All of one kind. key: what a `StateView` calls them."""
+
+    key = ""
+
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]
     @_told
     async def get(self, user_name: str) -> None:
         state = await storage_state(self.spawner_of(user_name))
-        self.send({"volumes": state["volumes"]})
+        self.send({self.key: state[self.key]})
+
+
+class ItemHandler(Handler):
+    """One of a kind, by its name. called: in words."""
+
+    key = called = ""
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
+    @_told
+    async def get(self, user_name: str, name: str) -> None:
+        state = await storage_state(self.spawner_of(user_name))
+        found = next((each for each in state[self.key] if each["name"] == name), None)
+        if found is None:
+            raise Missing(f'You have no {self.called} "{name[:80]}".')
+        self.send(found)
+
+
+class VolumesHandler(ListHandler):
+    key = "volumes"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -174,12 +174,8 @@ class VolumesHandler(Handler):
         self.send(volume_view(made, await volumes.spawner._cluster()), 201)
 
 
-class VolumeHandler(Handler):
-    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
-    @_told
-    async def get(self, user_name: str, name: str) -> None:
-        state = await storage_state(self.spawner_of(user_name))
-        self.send(_named(state["volumes"], name, "volume"))
+class VolumeHandler(ItemHandler):
+    key, called = "volumes", "volume"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -199,12 +195,8 @@ class VolumeHandler(Handler):
         self.send({"snapshot": last}, 202)
 
 
-class SnapshotsHandler(Handler):
-    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
-    @_told
-    async def get(self, user_name: str) -> None:
-        state = await storage_state(self.spawner_of(user_name))
-        self.send({"snapshots": state["snapshots"]})
+class SnapshotsHandler(ListHandler):
+    key = "snapshots"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -214,12 +206,8 @@ class SnapshotsHandler(Handler):
         self.send(snapshot_view(taken), 201)
 
 
-class SnapshotHandler(Handler):
-    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
-    @_told
-    async def get(self, user_name: str, name: str) -> None:
-        state = await storage_state(self.spawner_of(user_name))
-        self.send(_named(state["snapshots"], name, "snapshot"))
+class SnapshotHandler(ItemHandler):
+    key, called = "snapshots", "snapshot"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -228,12 +216,8 @@ class SnapshotHandler(Handler):
         self.send({}, 202)
 
 
-class SetsHandler(Handler):
-    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
-    @_told
-    async def get(self, user_name: str) -> None:
-        state = await storage_state(self.spawner_of(user_name))
-        self.send({"sets": state["sets"]})
+class SetsHandler(ListHandler):
+    key = "sets"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -243,12 +227,8 @@ class SetsHandler(Handler):
         self.send(set_view(await spawner.snapshot_all(asked.name)), 201)
 
 
-class SetHandler(Handler):
-    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
-    @_told
-    async def get(self, user_name: str, name: str) -> None:
-        state = await storage_state(self.spawner_of(user_name))
-        self.send(_named(state["sets"], name, "snapshot of a server"))
+class SetHandler(ItemHandler):
+    key, called = "sets", "snapshot of a server"
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -310,13 +290,6 @@ async def storage_state(spawner: Any) -> dict[str, Any]:
     return {**data, "version": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
-def _named(things: list[dict[str, Any]], name: str, what: str) -> dict[str, Any]:
-    for each in things:
-        if each["name"] == name:
-            return each
-    raise Missing(f'You have no {what} "{name[:80]}".')
-
-
 _USER, _NAME = r"/api/users/([^/]+)", r"/([^/]+)"
 HANDLERS: list[tuple[str, type[Handler]]] = [
     (rf"{_USER}/storage", StorageHandler),
@@ -329,156 +302,3 @@ HANDLERS: list[tuple[str, type[Handler]]] = [
     (rf"{_USER}/snapshot-sets{_NAME}/restore", RestoreHandler),
     (r"/api/kale-spawner/openapi.json", DocumentHandler),
 ]
-
-
-class _Volumes(_Body):
-    volumes: list[VolumeView]
-
-
-class _Snapshots(_Body):
-    snapshots: list[SnapshotView]
-
-
-class _Sets(_Body):
-    sets: list[SetView]
-
-
-class _Last(_Body):
-    snapshot: str | None
-
-
-class _Restored(_Body):
-    server: str
-    url: str
-    volumes: dict[str, str]
-
-
-class _Nothing(_Body):
-    pass
-
-
-class _Error(BaseModel):
-    status: int
-    message: str
-
-
-class _Operation:
-    """One verb of one path: its words, the body it takes, and what it answers."""
-
-    all: ClassVar[list[_Operation]] = []
-
-    def __init__(
-        self,
-        verb: str,
-        path: str,
-        about: str,
-        answer: type[BaseModel],
-        status: int = 200,
-        body: type[BaseModel] | None = None,
-        query: tuple[str, ...] = (),
-    ) -> None:
-        self.verb, self.path, self.about = verb, path, about
-        self.answer, self.status, self.body, self.query = answer, status, body, query
-        self.all.append(self)
-
-
-_QUERY: dict[str, dict[str, Any]] = {
-    "wait": {"type": "number", "minimum": 0, "maximum": _LONGEST_WAIT},
-    "seen": {"type": "string", "maxLength": 64},
-    "snapshot": {"type": "string", "enum": ["true", "false"]},
-}
-_OF = "/users/{user}"
-_Operation(
-    "get",
-    f"{_OF}/storage",
-    "All of it; with `wait` and `seen`, once it differs from that version",
-    StateView,
-    query=("wait", "seen"),
-)
-_Operation("get", f"{_OF}/volumes", "The user's volumes", _Volumes)
-_Operation("post", f"{_OF}/volumes", "Make a volume", VolumeView, 201, DataVolume)
-_Operation("get", f"{_OF}/volumes/{{name}}", "One volume", VolumeView)
-_Operation("patch", f"{_OF}/volumes/{{name}}", "Make it grow", VolumeView, 202, Grow)
-_Operation(
-    "delete",
-    f"{_OF}/volumes/{{name}}",
-    "Delete it, with a last snapshot first where that is asked for",
-    _Last,
-    202,
-    query=("snapshot",),
-)
-_Operation("get", f"{_OF}/snapshots", "The user's snapshots", _Snapshots)
-_Operation("post", f"{_OF}/snapshots", "Take one", SnapshotView, 201, TakeSnapshot)
-_Operation("get", f"{_OF}/snapshots/{{name}}", "One snapshot", SnapshotView)
-_Operation("delete", f"{_OF}/snapshots/{{name}}", "Delete it", _Nothing, 202)
-_Operation("get", f"{_OF}/snapshot-sets", "Snapshots of whole servers", _Sets)
-_Operation("post", f"{_OF}/snapshot-sets", "Take one of a whole server", SetView, 201, TakeSet)
-_Operation("get", f"{_OF}/snapshot-sets/{{name}}", "One of them", SetView)
-_Operation("delete", f"{_OF}/snapshot-sets/{{name}}", "Delete it", _Nothing, 202)
-_Operation(
-    "post",
-    f"{_OF}/snapshot-sets/{{name}}/restore",
-    "Start a server with what it holds, in new volumes",
-    _Restored,
-    202,
-    Restore,
-)
-_REFUSALS = {
-    400: "What is asked for is wrong; `errors` has one entry a field",
-    403: "The token's scopes, a quota or the cluster do not allow it",
-    404: "Not there, or not yours",
-    409: "In use, on its way out, or the name is taken",
-    422: "The cluster finds it invalid",
-    424: "The cluster cannot do it",
-    503: "The cluster does not answer",
-}
-
-
-def document(base: str) -> dict[str, Any]:
-    """The OpenAPI document, from the models that bodies are read with and answers are made of."""
-    schemas: dict[str, Any] = {}
-
-    def schema(model: type[BaseModel]) -> dict[str, Any]:
-        made = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(made.pop("$defs", {}))
-        schemas[model.__name__.strip("_")] = made
-        return {"$ref": f"#/components/schemas/{model.__name__.strip('_')}"}
-
-    paths: dict[str, Any] = {}
-    for each in _Operation.all:
-        named = [part.strip("{}") for part in each.path.split("/") if part.startswith("{")]
-        operation: dict[str, Any] = {
-            "summary": each.about,
-            "parameters": [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in named
-            ]
-            + [{"name": name, "in": "query", "schema": _QUERY[name]} for name in each.query],
-            "responses": {
-                str(each.status): {"description": "Done", **_json(schema(each.answer))},
-                **{
-                    str(code): {"description": words, **_json(schema(_Error))}
-                    for code, words in _REFUSALS.items()
-                },
-            },
-        }
-        if each.body is not None:
-            operation["requestBody"] = {"required": True, **_json(schema(each.body))}
-        paths.setdefault(each.path, {})[each.verb] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Volumes of kale-spawner", "version": "1"},
-        "servers": [{"url": f"{base}api"}],
-        "security": [{"token": []}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "token": {"type": "apiKey", "in": "header", "name": "Authorization"}
-            },
-        },
-    }
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}

@@ -228,16 +228,16 @@ def _stale(
     view: FormView, workspace: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]
 ) -> list[FieldError]:
     """Volumes of last time that cannot be mounted any more: said before anybody presses Start."""
-    there = Inventory({claim.name: claim for claim in view.claims})
+    claims, shared = ({each.name: each for each in some} for some in (view.claims, view.shared))
+    there = Inventory(claims, shared_claims=shared)
     rows = {f"data_volumes.{index}": volume for index, volume in enumerate(volumes)}
-    shared = {claim.name for claim in view.shared if not claim.deleting}
     asked: dict[str, str | None] = {}
     for path, volume in {"workspace": workspace, **rows}.items():
         name = str(volume["name"])
         if volume["source"] == "existing" and name:
             asked[f"{path}.name"] = there.unusable(name)
-        elif volume["source"] == "shared" and name not in shared:
-            asked[f"{path}.name"] = f'no volume "{name}" is shared with you; choose another'
+        elif volume["source"] == "shared":
+            asked[f"{path}.name"] = there.unshared(name)
     return [FieldError(path, message) for path, message in asked.items() if message]
 
 

@@ -12,8 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FILLED = ("snapshot", "clone", "rok")
-"""Sources of a volume that is made with something in it; their fields' names too."""
+from kale_spawner.model.sources import FILLED
 
 UNLISTED = "unlisted-choice"
 """kubespawner's word for free text where the listed choices do not fit."""

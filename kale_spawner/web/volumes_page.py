@@ -18,6 +18,7 @@ from tornado import web
 
 from kale_spawner.errors import KaleError
 from kale_spawner.web.api import storage_state
+from kale_spawner.web.views import SharedThings, StateView
 from kale_spawner.web.words import human_size
 
 _HERE = Path(__file__).parent
@@ -169,14 +170,14 @@ def _day(moment: str | None) -> str:
     return f"{moment[:16].replace('T', ' ')} UTC" if moment else ""
 
 
-EMPTY: Mapping[str, Any] = {
-    "version": "",
-    "volumes": [],
-    "snapshots": [],
-    "sets": [],
-    "shared": {"volumes": [], "snapshots": []},
-    "snapshots_missing": "",
-    "servers": [],
-    "last_snapshot": "offered",
-}
+EMPTY: Mapping[str, Any] = StateView(
+    version="",
+    volumes=[],
+    snapshots=[],
+    sets=[],
+    shared=SharedThings(volumes=[], snapshots=[]),
+    snapshots_missing="",
+    servers=[],
+    last_snapshot="offered",
+).model_dump()
 """A state that the script replaces as soon as the API answers (its version differs)."""

@@ -34,6 +34,9 @@ async def passage(cluster: localcluster.Status) -> AsyncIterator[Door]:
         yield made
 
 
+ONE = {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}}
+
+
 def choice(size: str) -> dict[str, Any]:
     """Uses one volume again, makes it grow, makes a new one and copies one."""
     return {
@@ -69,6 +72,16 @@ async def tried(spawner: KaleSpawner, options: dict[str, Any]) -> str:
         return str(told.jupyterhub_message)
 
 
+async def calls_of(spawner: KaleSpawner, passage: Door) -> list[str]:
+    """The calls of a start where nothing goes wrong."""
+    spawner.facts.asked.clear()
+    passage.arm()
+    assert await tried(spawner, choice("1100Mi")) == ""
+    passage.disarm()
+    await spawner.stop(now=True)
+    return list(passage.calls)
+
+
 async def test_every_call_of_a_start_gone_wrong(
     make: Make,
     passage: Door,
@@ -77,16 +90,11 @@ async def test_every_call_of_a_start_gone_wrong(
     namespace: str,
 ) -> None:
     spawner = make(QUICK)
-    await start(spawner, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
+    await start(spawner, ONE)
     held = shell(cluster, namespace, spawner.pod_name, HELD)
     await spawner.stop(now=True)
     kept = uids(core_v1, namespace)["kept"]
-    spawner.facts._known.clear()
-    passage.arm()
-    assert await tried(spawner, choice("1100Mi")) == ""
-    passage.disarm()
-    calls, size = list(passage.calls), 1100
-    await spawner.stop(now=True)
+    calls, size = await calls_of(spawner, passage), 1100
     table: dict[tuple[str, str], str] = {}
     for at, meant in enumerate(calls):
         for fault in FAULTS:
@@ -95,7 +103,7 @@ async def test_every_call_of_a_start_gone_wrong(
                 continue
             forget(core_v1, namespace)
             size += 1
-            spawner.facts._known.clear()
+            spawner.facts.asked.clear()
             passage.arm(at, fault)
             said = await tried(spawner, choice(f"{size}Mi"))
             passage.disarm()
@@ -124,8 +132,7 @@ async def test_every_call_of_a_stop_gone_wrong(
     make: Make, passage: Door, core_v1: CoreV1Api, namespace: str
 ) -> None:
     spawner = make(QUICK)
-    options = {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}}
-    await start(spawner, options)
+    await start(spawner, ONE)
     kept = uids(core_v1, namespace)
     passage.arm()
     await spawner.stop(now=True)
@@ -134,7 +141,7 @@ async def test_every_call_of_a_stop_gone_wrong(
     table: dict[tuple[str, str], str] = {}
     for at, call in enumerate(calls):
         for fault in FAULTS:
-            await start(spawner, options)
+            await start(spawner, ONE)
             passage.arm(at, fault)
             said = ""
             try:
@@ -161,22 +168,17 @@ async def test_a_hub_that_ends_at_any_call_of_a_start(
 ) -> None:
     """The next hub knows nothing but what the first one stored; its start finds what is there."""
     first = make(QUICK)
-    await start(first, {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}})
+    await start(first, ONE)
     held = shell(cluster, namespace, first.pod_name, HELD)
     await first.stop(now=True)
     kept = uids(core_v1, namespace)["kept"]
-    first.facts._known.clear()
-    passage.arm()
-    assert await tried(first, choice("1100Mi")) == ""
-    passage.disarm()
-    calls, size = len(passage.calls), 1200
-    await first.stop(now=True)
-    for at in range(calls):
+    calls, size = await calls_of(first, passage), 1100
+    for at in range(len(calls)):
         forget(core_v1, namespace)
         size += 1
         dying = make(QUICK)
         dying.user_options = choice(f"{size}Mi")
-        dying.facts._known.clear()
+        dying.facts.asked.clear()
         passage.arm(at, "hangs")
         # The call that it hangs at is the last of this hub: neither it nor its clean-up goes on.
         dying._clean = lambda start: asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[method-assign]

@@ -142,14 +142,14 @@ async def test_a_snapshot_that_fails_deletes_nothing(
     plural = "volumesnapshotclasses"
     kept = custom.get_cluster_custom_object(group, version, plural, "rok-csi")
     custom.delete_cluster_custom_object(group, version, plural, "rok-csi")
-    spawner.facts._known.clear()
+    spawner.facts.asked.clear()
     try:
         with pytest.raises(Refused, match="no class of snapshots"):
             await Volumes(spawner).delete("alice-data-1", last=True)
     finally:
         kept["metadata"] = {"name": "rok-csi", "annotations": kept["metadata"]["annotations"]}
         custom.create_cluster_custom_object(group, version, plural, kept)
-        spawner.facts._known.clear()
+        spawner.facts.asked.clear()
     assert set(claims(core_v1, namespace)) == {"alice-workspace", "alice-data-1"}
     assert snapshots(core_v1, namespace) == []
     assert not spawner.holds.deleting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from playwright.sync_api import Page, Route
+
+from kale_spawner.web.volumes_page import EMPTY
 
 GIB = 1 << 30
 Answer = tuple[int, dict[str, Any]]
@@ -84,16 +87,7 @@ class FakeStorage:
     """
 
     def __init__(self, page: Page, user: str = "ann") -> None:
-        self.state: dict[str, Any] = {
-            "version": "1",
-            "volumes": [],
-            "snapshots": [],
-            "sets": [],
-            "shared": {"volumes": [], "snapshots": []},
-            "snapshots_missing": "",
-            "servers": [],
-            "last_snapshot": "offered",
-        }
+        self.state: dict[str, Any] = {**copy.deepcopy(EMPTY), "version": "1"}
         self.deeds: list[tuple[str, str, str, Any]] = []
         self.refuse: Answer | None = None
         self.broken = ""

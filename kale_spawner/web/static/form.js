@@ -5,9 +5,8 @@
   const data = JSON.parse(document.getElementById("kale-data-json").textContent);
   const byId = (id) => document.getElementById(id);
   const rows = byId("kale-rows");
-  const { claimOf, judge } = kaleRules(data);
+  const { FILLED, claimOf, judge } = kaleRules(data);
   const BLANK = { source: "new", name: "", origin: "", size: "", mount: "", storage_class: "", access_mode: "", read_only: false };
-  const FILLED = ["snapshot", "clone", "rok"];
   // The control of a volume's part, where it is not named like the part.
   const NAMED = { existing: "claim", shared: "shared" };
   const partOf = (name) => {

@@ -177,5 +177,5 @@ const kaleRules = (data) => {
     });
   }
 
-  return { claimOf, judge };
+  return { FILLED, claimOf, judge };
 };
