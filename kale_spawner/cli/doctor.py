@@ -165,16 +165,17 @@ def _of_rights(lacking: Sequence[Right], namespace: str) -> Iterator[Finding]:
         what = f"{', '.join(right.verbs)} {right.resource}"
         wanted = f" (for {right.for_what})" if right.for_what else ""
         yield Finding("missing" if right.needed else "warning", f"May not {what}{wanted}")
-    mend = "\n    ".join(roles(lacking, namespace))
-    yield Finding("warning", "The missing rights, to be bound to the hub's account", mend)
+    # All of them: to apply it never takes away what an earlier one gave.
+    mend = "\n    ".join(roles(RIGHTS, namespace))
+    yield Finding("warning", "All of its rights as roles, to be bound to the hub's account", mend)
 
 
-def roles(lacking: Sequence[Right], namespace: str) -> list[str]:
+def roles(rights: Sequence[Right], namespace: str) -> list[str]:
     """Lines of YAML: a Role for what is the namespace's, a ClusterRole for the rest."""
     lines: list[str] = []
     for everywhere in (False, True):
-        rights = [each for each in lacking if each.everywhere == everywhere]
-        if not rights:
+        chosen = [each for each in rights if each.everywhere == everywhere]
+        if not chosen:
             continue
         place = "" if everywhere else f", namespace: {namespace}"
         lines += [
@@ -187,7 +188,7 @@ def roles(lacking: Sequence[Right], namespace: str) -> list[str]:
         lines += [
             f'  - {{apiGroups: ["{each.group}"], resources: [{each.resource}], '
             f"verbs: [{', '.join(each.verbs)}]}}"
-            for each in rights
+            for each in chosen
         ]
     return lines
 

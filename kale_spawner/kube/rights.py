@@ -68,16 +68,9 @@ RIGHTS = (
         needed=False,
         for_what="the zones of volumes",
     ),
-    Right(
-        "",
-        "nodes/proxy",
-        ("get",),
-        everywhere=True,
-        needed=False,
-        for_what="real usage of volumes",
-    ),
 )
-"""Everything that this package and KubeSpawner ask of the API server."""
+"""Everything that this package and KubeSpawner ask of the API server, but for `nodes/proxy`: real
+usage of volumes is not worth a right whose holder can run commands in every pod."""
 
 
 @dataclass

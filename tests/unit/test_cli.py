@@ -151,6 +151,8 @@ def test_missing_rights_come_as_roles() -> None:
     ]
     found = list(_of_rights(lacking, "users"))
     assert [each.state for each in found] == ["missing", "warning", "warning", "warning"]
+    assert all(each.resource in found[-1].mend for each in RIGHTS)
+    assert "nodes" not in found[-1].mend
     text = "\n".join(roles(lacking, "users"))
     assert text.count("kind: Role\n") == 1
     assert text.count("kind: ClusterRole\n") == 1
