@@ -104,6 +104,36 @@ async def test_a_snapshot_of_somebody_elses_reads_like_none(
     assert pods(core_v1, namespace) == [bob.pod_name]
 
 
+async def test_a_shared_snapshot_is_started_from_by_whom_it_reaches(
+    make: Make,
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    custom: CustomObjectsApi,
+    namespace: str,
+) -> None:
+    admin = make(user="admin")
+    await start(admin, {"workspace": {"name": "course", "size": "1Gi"}})
+    wrote = shell(cluster, namespace, admin.pod_name, FILL)
+    snapshot(custom, namespace, "lesson-1", "course", "admin")
+    group, version, plural = SNAPSHOTS
+    marks: dict[str, Any] = {
+        "labels": {"kale-spawner/shared": "true"},
+        "annotations": {"kale-spawner/groups": "students"},
+    }
+    patched = {"metadata": marks}
+    custom.patch_namespaced_custom_object(group, version, namespace, plural, "lesson-1", patched)
+    choice = {"workspace": {"source": "snapshot", "origin": "lesson-1", "name": "mine"}}
+    outsider = await refused(make(user="bob"), choice)
+    assert 'no snapshot "lesson-1"' in outsider.jupyterhub_message
+    student = make(user="ann")
+    student.user.groups = [type("Group", (), {"name": "students"})()]
+    await start(student, choice)
+    read = "sha256sum < /home/jovyan/numbers"
+    assert shell(cluster, namespace, student.pod_name, read) == wrote
+    owner = claims(core_v1, namespace)["mine"].metadata.annotations["hub.jupyter.org/username"]
+    assert owner == "ann"
+
+
 async def test_a_volume_grows_at_a_start_with_its_files(
     make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str
 ) -> None:
