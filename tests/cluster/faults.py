@@ -33,13 +33,13 @@ class Door:
     target: str
     address: str = ""
     calls: list[str] = field(default_factory=list)
-    _at: int | None = None
+    _at: int | str | None = None
     _fault: str = ""
     _armed: bool = False
     _held: list[asyncio.Event] = field(default_factory=list)
 
-    def arm(self, at: int | None = None, fault: str = "") -> None:
-        """Count from now on; the call of number `at` goes wrong."""
+    def arm(self, at: int | str | None = None, fault: str = "") -> None:
+        """Count from now on; the call of number `at` goes wrong, or the first of that name."""
         self.calls, self._at, self._fault, self._armed = [], at, fault, True
 
     def disarm(self) -> None:
@@ -51,8 +51,10 @@ class Door:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         fault = ""
         if self._armed and "watch" not in request.query:
-            fault = self._fault if len(self.calls) == self._at else ""
-            self.calls.append(_named(request))
+            name = _named(request)
+            meant = self._at == len(self.calls) or (self._at == name and name not in self.calls)
+            fault = self._fault if meant else ""
+            self.calls.append(name)
         if fault in REFUSALS:
             return _status(REFUSALS[fault])
         if fault == "hangs":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes.client import ApiException, CoreV1Api
+from kubernetes.client import CoreV1Api
 
 import localcluster
 from kale_spawner.spawner import KaleSpawner
@@ -24,7 +24,7 @@ from tests.cluster.servers import (
     start,
     under_way,
 )
-from tests.cluster.waiting import run
+from tests.cluster.waiting import gone, run
 
 
 async def test_files_outlast_a_stop_and_a_change_of_image(
@@ -396,11 +396,12 @@ async def test_an_entry_of_kubespawners_keeps_kubespawners_storage(
     assert set(claims(core_v1, namespace)) == {"claim-alice"}
     await spawner.stop()
     assert await spawner.poll() == 1
+    assert spawner.delete_pvc
     await spawner.delete_forever()
-    with pytest.raises(ApiException):
-        while True:
-            core_v1.read_namespaced_persistent_volume_claim("claim-alice", namespace)
-            await asyncio.sleep(0.05)
+    assert set(claims(core_v1, namespace)) == {"claim-alice"}
+    spawner.volumes_settings.when_deleted = "delete"
+    await spawner.delete_forever()
+    gone(core_v1.read_namespaced_persistent_volume_claim, "claim-alice", namespace)
 
 
 async def test_an_image_with_jupyterhubs_own_server_goes_without_gateway(
