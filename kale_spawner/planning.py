@@ -144,10 +144,17 @@ class PlanningSpawner(UpstreamSpawner):
     def _user_label(self) -> str:
         return str(safe_slug(self.user.name, is_valid=is_valid_label))
 
-    async def _inventory(self) -> Inventory:
-        """What the watches show: however many claims others have, only the user's are looked at."""
+    async def _inventory(self, fresh: bool = False) -> Inventory:
+        """What the watches show: however many claims others have, only the user's are looked at.
+
+        fresh: the user's claims as they are now, for a plan: a watch that was interrupted may
+        show one that is gone, or not yet one that was made just now.
+        """
         watches = await self._watch()
-        seen = watches.of_user(self.user.name, self.namespace)
+        own = None
+        if fresh:
+            own = await self._objects().claims_of(USERNAME_LABEL, self._user_label)
+        seen = watches.of_user(self.user.name, self.namespace, own)
         return make_inventory(
             seen.claims,
             self.user.name,
@@ -177,7 +184,9 @@ class PlanningSpawner(UpstreamSpawner):
         self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
     ) -> Plan:
         limits, owner = self._limits(offers), self._owner()
-        inventory, cluster = await asyncio.gather(self._inventory(), self._cluster(fresh=True))
+        inventory, cluster = await asyncio.gather(
+            self._inventory(fresh=True), self._cluster(fresh=True)
+        )
         return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:

@@ -233,10 +233,15 @@ class Watches:
     shared_snapshots: WakingReflector | None = None
     snapshots_missing: str = ""
 
-    def of_user(self, user: str, namespace: str) -> Seen:
-        """What is the user's or shared in this namespace, and the pods that mount it."""
+    def of_user(self, user: str, namespace: str, own: list[Object] | None = None) -> Seen:
+        """What is the user's or shared in this namespace, and the pods that mount it.
+
+        own: the user's claims, where they are known better than by the watch.
+        """
         mine = user_key(user, namespace)
-        claims = self.claims.about(mine) + _within(self.shared_claims, namespace)
+        if own is None:
+            own = self.claims.about(mine)
+        claims = [*own, *_within(self.shared_claims, namespace)]
         snapshots = _within(self.shared_snapshots, namespace)
         if self.snapshots is not None:
             snapshots += self.snapshots.about(mine)

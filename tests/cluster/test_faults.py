@@ -112,7 +112,6 @@ async def test_every_call_of_a_start_gone_wrong(
             spawner.facts.asked.clear()
             passage.arm(call, fault)
             said = await tried(spawner, choice(f"{size}Mi"))
-            assert call in passage.calls, fault
             passage.disarm()
             there = uids(core_v1, namespace)
             assert there["kept"] == kept, (call, fault)
@@ -128,7 +127,9 @@ async def test_every_call_of_a_start_gone_wrong(
             again = "sha256sum < /copied/held"
             assert shell(cluster, namespace, spawner.pod_name, again) == held, (call, fault)
             await spawner.stop(now=True)
-            table[call, fault] = said or "started"
+            # Not every start asks for all that another one reads.
+            if call in passage.calls:
+                table[call, fault] = said or "started"
     print_table("start", table)
     assert set(table) >= {(call, fault) for call in CHANGING for fault in FAULTS}
     assert len(table) >= 40

@@ -124,12 +124,7 @@ def volume_of(core: client.CoreV1Api, namespace: str, name: str) -> str:
 class TestStorage:
     def test_waits_for_a_consumer(self, core_v1: client.CoreV1Api, namespace: str) -> None:
         core_v1.create_namespaced_persistent_volume_claim(namespace, claim("early"))
-        told = seen(
-            core_v1.list_namespaced_event,
-            first_event(core_v1, namespace, "WaitForFirstConsumer"),
-            lambda _: True,
-            namespace,
-        )
+        told = first_event(core_v1, namespace, "WaitForFirstConsumer")
         assert told.involved_object.name == "early"
         found = core_v1.read_namespaced_persistent_volume_claim("early", namespace)
         assert found.status.phase == "Pending"
@@ -167,7 +162,7 @@ class TestStorage:
         core_v1.create_namespaced_persistent_volume_claim(namespace, wanted)
         core_v1.create_namespaced_pod(namespace, pod("waiting", "pass", "lost"))
         told = first_event(core_v1, namespace, "ProvisioningFailed")
-        assert '"no-such-class" not found' in told
+        assert '"no-such-class" not found' in told.message
         found = core_v1.read_namespaced_persistent_volume_claim("lost", namespace)
         assert found.status.phase == "Pending"
 
@@ -275,7 +270,7 @@ class TestCopies:
         core_v1.create_namespaced_persistent_volume_claim(namespace, wanted)
         core_v1.create_namespaced_pod(namespace, pod("waiting", "pass", "small"))
         told = first_event(core_v1, namespace, "ProvisioningFailed")
-        assert f"needs at least {32 * MI} bytes, {16 * MI} were asked for" in told
+        assert f"needs at least {32 * MI} bytes, {16 * MI} were asked for" in told.message
 
 
 WATCH = """
@@ -429,7 +424,7 @@ class TestDelays:
         )
         core_v1.create_namespaced_pod(namespace, pod("waiting", "pass", "never"))
         told = first_event(core_v1, namespace, "ProvisioningFailed")
-        assert 'parameter delay: "soon" is no duration such as 3s' in told
+        assert 'parameter delay: "soon" is no duration such as 3s' in told.message
 
 
 class TestGrowth:
@@ -579,13 +574,13 @@ except OSError as error:
         assert run(core_v1, namespace, many) == f"{len(names)}\n"
 
 
-def first_event(core: client.CoreV1Api, namespace: str, reason: str) -> str:
-    """What the first event with `reason` says."""
+def first_event(core: client.CoreV1Api, namespace: str, reason: str) -> Any:
+    """The first event with `reason`."""
     stream = watch.Watch().stream(
         core.list_namespaced_event, namespace, field_selector=f"reason={reason}", timeout_seconds=60
     )
     for event in stream:
-        return str(event["object"].message)
+        return event["object"]
     raise AssertionError(f"no event {reason} in {namespace}")
 
 

@@ -61,7 +61,7 @@ def snapshot(spawner: KaleSpawner) -> dict[str, Any]:
 
 @pytest.fixture
 def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
+    async def nothing(self: KaleSpawner, fresh: bool = False) -> Inventory:
         return Inventory()
 
     async def unknown(self: KaleSpawner, fresh: bool = False) -> Cluster:
@@ -315,7 +315,7 @@ TEMPLATE = (
 
 @pytest.fixture
 def nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: KaleSpawner) -> Inventory:
+    async def nothing(self: KaleSpawner, fresh: bool = False) -> Inventory:
         return Inventory()
 
     async def unknown(self: KaleSpawner, fresh: bool = False) -> Cluster:
