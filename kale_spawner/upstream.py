@@ -202,7 +202,8 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
 
     async def _snapshots_missing(self) -> str:
         """Why there are no snapshots here, or ""."""
-        return await self.facts.snapshots_missing(self.namespace)
+        everywhere = self.enable_user_namespaces  # as the watches are
+        return await self.facts.snapshots_missing(None if everywhere else self.namespace)
 
 
 def _copied(value: Any) -> Any:

@@ -56,12 +56,19 @@ class Facts:
             quotas=cluster.quotas(quotas or ()),
         )
 
-    async def snapshots_missing(self, namespace: str) -> str:
-        """Why snapshots cannot be watched here, in words for the page; "" when they can."""
+    async def snapshots_missing(self, namespace: str | None) -> str:
+        """Why snapshots cannot be watched in this namespace (None: in all of them), in words for
+        the page; "" when they can."""
         group, version, plural = SNAPSHOTS
-        listing = self._custom.list_namespaced_custom_object
-        what = f"snapshots {namespace}"
-        if await self._items(what, listing, group, version, namespace, plural, limit=1) is None:
+        what = f"snapshots in {namespace or 'all namespaces'}"
+        if namespace is None:
+            work = self._items(
+                what, self._custom.list_cluster_custom_object, group, version, plural, limit=1
+            )
+        else:
+            listing = self._custom.list_namespaced_custom_object
+            work = self._items(what, listing, group, version, namespace, plural, limit=1)
+        if await work is None:
             return "The hub may not see snapshots here. Ask your administrator."
         return "This cluster has no snapshots of volumes." if what in self._absent else ""
 
@@ -112,6 +119,6 @@ class Facts:
             self._absent.add(what)
             return []
         except (Conflict, Denied, Rejected) as exc:
-            _log.warning("%s: %s (%s)", what, exc, exc.detail)
+            _log.info("%s: %s (%s)", what, exc, exc.detail)
             return None
         return list(answer.get("items") or ())

@@ -31,8 +31,9 @@ def claim_manifest(new: NewClaim, owner: Owner, rok_secret: str = "") -> dict[st
         **owner.annotations,
         USERNAME_LABEL: owner.user,
         role: new.name,
-        marks.MOUNT: new.mount,
     }
+    if new.mount:
+        annotations[marks.MOUNT] = new.mount
     if owner.server:
         annotations[SERVERNAME_LABEL] = owner.server
     if rok_secret:

@@ -123,6 +123,7 @@ class Handler(APIHandler):  # type: ignore[misc]
 
     def send(self, view: BaseModel | dict[str, Any], status: int = 200) -> None:
         self.set_status(status)
+        self.set_header("Content-Type", "application/json")
         data = view.model_dump() if isinstance(view, BaseModel) else view
         self.finish(json.dumps(data))
 

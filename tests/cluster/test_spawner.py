@@ -191,9 +191,9 @@ async def test_a_quota_refuses_and_nothing_is_left_behind(
     await asyncio.to_thread(_counted, core_v1, namespace)
     spawner = make()
     error = await refused(spawner, {"data_volumes": [{"mount": "/data", "size": "10Gi"}]})
-    assert error.status_code == 403
+    assert error.status_code == 400
     assert "quota" in error.jupyterhub_message
-    assert "requests.storage" in error.jupyterhub_message
+    assert 'ResourceQuota "q"' in error.jupyterhub_message
     assert claims(core_v1, namespace) == {}
     assert pods(core_v1, namespace) == []
 

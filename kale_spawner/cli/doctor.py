@@ -1,0 +1,205 @@
+"""`kale-spawner doctor`: has this cluster what the hub's configuration needs?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from traitlets import TraitError
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+from kale_spawner.errors import KaleError, SettingsInvalid
+from kale_spawner.kube.rights import RIGHTS, Connection, Right
+from kale_spawner.model.cluster import Cluster
+from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
+
+_SIDECAR_SINCE = (1, 29)
+_CRDS = (
+    "kubectl apply -k https://github.com/kubernetes-csi/external-snapshotter/client/config/crd"
+    " and -k .../deploy/kubernetes/snapshot-controller"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """state "missing": servers do not start. "warning": something is not offered. mend: the line
+    that puts it right."""
+
+    state: Literal["ok", "warning", "missing"]
+    text: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        mark = {"ok": "+", "warning": "!", "missing": "x"}[self.state]
+        return f"{mark} {self.text}" + (f"\n    {self.mend}" if self.mend else "")
+
+
+def add_command(commands: Any) -> None:
+    """Tell argparse of it."""
+    parser = commands.add_parser("doctor", help=__doc__, description=__doc__)
+    parser.add_argument("--config", metavar="FILE", help="the hub's jupyterhub_config.py")
+    parser.add_argument("--namespace", help="of the servers; default: what the configuration says")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl, or the own pod")
+    parser.add_argument(
+        "--as",
+        dest="acting_as",
+        metavar="USER",
+        help="as the hub: system:serviceaccount:NAMESPACE:NAME",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 1 where anything needed is missing."""
+    try:
+        settings = _read(arguments.config)
+        found = asyncio.run(_look(settings, arguments))
+    except (KaleError, TraitError, OSError) as exc:
+        found = [Finding("missing", str(exc) or type(exc).__name__)]
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        for each in found:
+            print(each)
+    return int(any(each.state == "missing" for each in found))
+
+
+def _read(path: str | None) -> Config:
+    """As JupyterHub reads it, and checked as when a hub starts. Raises SettingsInvalid."""
+    if path is None:
+        return Config()
+    file = Path(path).resolve()
+    try:
+        settings = PyFileConfigLoader(file.name, path=str(file.parent)).load_config()
+    except Exception as exc:
+        raise SettingsInvalid(f"{path}: {type(exc).__name__}: {exc}") from exc
+    from kale_spawner.hubstart import check_settings
+    from kale_spawner.spawner import KaleSpawner
+
+    check_settings(settings, KaleSpawner)
+    return Config(settings)
+
+
+async def _look(settings: Config, arguments: argparse.Namespace) -> list[Finding]:
+    namespace = arguments.namespace or _namespace(settings)
+    there = await Connection.open(arguments.kubeconfig, arguments.acting_as)
+    async with there.client:
+        version = await there.version()
+        found = list(_of_version(version, KaleGateway(config=settings)))
+        if await there.has_namespace(namespace) is False:
+            mend = f"kubectl create namespace {namespace}"
+            found.append(Finding("missing", f'There is no namespace "{namespace}"', mend))
+        found += _of_classes(await there.facts.cluster(namespace), KaleVolumes(config=settings))
+        lacking = await there.missing(namespace, RIGHTS)
+        found += _of_rights(lacking, namespace)
+    return [*found, *_of_images(settings)]
+
+
+def _namespace(settings: Config) -> str:
+    for section in ("KaleSpawner", "KubeSpawner"):
+        if name := settings.get(section, {}).get("namespace"):
+            return str(name)
+    return "default"
+
+
+def _of_version(version: tuple[int, int], gateway: KaleGateway) -> Iterator[Finding]:
+    text = f"Kubernetes {version[0]}.{version[1]}"
+    if version < _SIDECAR_SINCE and gateway.mode == "sidecar":
+        mend = 'c.KaleGateway.mode = "container"'
+        yield Finding("missing", f"{text} has no native sidecars (they came with 1.29)", mend)
+    else:
+        yield Finding("ok", text)
+
+
+def _of_classes(cluster: Cluster, volumes: KaleVolumes) -> Iterator[Finding]:
+    if cluster.classes is None:
+        yield Finding("warning", "Storage classes cannot be read, so that none was checked")
+        return
+    for name in volumes.classes():
+        found, called = cluster.storage_class(name), f'storage class "{name}"'
+        if found is None:
+            known = ", ".join(sorted(cluster.classes)) or "none"
+            called = called if name else "default storage class"
+            mend = "c.KaleVolumes.storage_class = one of those, or make one of that name"
+            yield Finding("missing", f"There is no {called}, only {known}", mend)
+            continue
+        yield Finding("ok", f'Storage class "{found.name}" of driver {found.provisioner}')
+        if not found.expandable:
+            patch = "'{\"allowVolumeExpansion\": true}'"
+            mend = f"kubectl patch storageclass {found.name} -p {patch}   (if its driver can)"
+            yield Finding("warning", f'Volumes of "{found.name}" cannot grow', mend)
+        yield from _of_snapshots(cluster, found.provisioner)
+
+
+def _of_snapshots(cluster: Cluster, driver: str) -> Iterator[Finding]:
+    if cluster.snapshot_classes is None:
+        yield Finding("warning", "Classes of snapshots cannot be read, so that none was checked")
+    elif found := cluster.snapshot_class_for(driver):
+        yield Finding("ok", f'Snapshots by class "{found.name}" of driver {driver}')
+    else:
+        mend = (
+            _CRDS
+            if not cluster.snapshot_classes
+            else (
+                "kubectl apply a VolumeSnapshotClass: apiVersion: snapshot.storage.k8s.io/v1, "
+                f"metadata: {{name: {driver}}}, driver: {driver}, deletionPolicy: Delete"
+            )
+        )
+        yield Finding("warning", f"No snapshots: there is no VolumeSnapshotClass of {driver}", mend)
+    if group := cluster.group_class_for(driver):
+        yield Finding("ok", f'Snapshots of several volumes at one instant: class "{group.name}"')
+
+
+def _of_rights(lacking: Sequence[Right], namespace: str) -> Iterator[Finding]:
+    if not lacking:
+        yield Finding("ok", "All rights are there")
+        return
+    for right in lacking:
+        what = f"{', '.join(right.verbs)} {right.resource}"
+        wanted = f" (for {right.for_what})" if right.for_what else ""
+        yield Finding("missing" if right.needed else "warning", f"May not {what}{wanted}")
+    mend = "\n    ".join(roles(lacking, namespace))
+    yield Finding("warning", "The missing rights, to be bound to the hub's account", mend)
+
+
+def roles(lacking: Sequence[Right], namespace: str) -> list[str]:
+    """Lines of YAML: a Role for what is the namespace's, a ClusterRole for the rest."""
+    lines: list[str] = []
+    for everywhere in (False, True):
+        rights = [each for each in lacking if each.everywhere == everywhere]
+        if not rights:
+            continue
+        place = "" if everywhere else f", namespace: {namespace}"
+        lines += [
+            "---",
+            "apiVersion: rbac.authorization.k8s.io/v1",
+            f"kind: {'ClusterRole' if everywhere else 'Role'}",
+            f"metadata: {{name: kale-spawner{place}}}",
+            "rules:",
+        ]
+        lines += [
+            f'  - {{apiGroups: ["{each.group}"], resources: [{each.resource}], '
+            f"verbs: [{', '.join(each.verbs)}]}}"
+            for each in rights
+        ]
+    return lines
+
+
+def _of_images(settings: Config) -> Iterator[Finding]:
+    images, gateway = KaleImages(config=settings), KaleGateway(config=settings)
+    try:
+        entries = images.entries()
+    except SettingsInvalid as exc:
+        yield Finding("missing", str(exc))
+        return
+    names = {f'"{each.id}"': each.reference(images.registry, images.tag) for each in entries}
+    if gateway.mode != "none":
+        names["the gateway"] = gateway.image
+    for what, reference in names.items():
+        yield Finding("ok", f"Image of {what}: {reference} (whether it is there, a pull tells)")

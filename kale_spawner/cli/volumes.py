@@ -1,0 +1,217 @@
+"""`kale-spawner volumes`, `snapshots` and `restore`: what the Volumes page does, in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kale_spawner.cli.hub import Hub, HubError, connect
+
+_WAIT_SECONDS = 600.0
+_COLUMNS = {
+    "volumes": ("name", "size", "state_text", "servers", "origin_text"),
+    "snapshots": ("name", "volume", "size", "state_text", "set"),
+    "sets": ("name", "server", "state_text", "volumes", "created"),
+}
+_HEADS = {"state_text": "state", "origin_text": "from", "servers": "used by"}
+
+Work = Callable[[Hub, argparse.Namespace], Any]
+
+
+def add_commands(commands: Any) -> None:
+    """Tell argparse of them."""
+    volumes = _group(commands, "volumes", "your volumes")
+    _list(volumes, "volumes", "volumes")
+    one = _command(volumes, "show", "all that is known of one", _show)
+    one.add_argument("name")
+    clone = _command(volumes, "clone", "a copy, as it is on the disk now", _clone)
+    clone.add_argument("name")
+    clone.add_argument("--as", dest="new", metavar="NEW", help="its name")
+    clone.add_argument("--size", help="larger than the original, like 20Gi")
+    grow = _command(volumes, "grow", "make one larger", _grow)
+    grow.add_argument("name")
+    grow.add_argument("size", help="like 20Gi")
+    grow.add_argument("--wait", action="store_true", help="until it has grown")
+    delete = _command(volumes, "delete", "delete one, with all its files", _delete)
+    delete.add_argument("name")
+    last = delete.add_mutually_exclusive_group()
+    last.add_argument("--snapshot", action="store_const", const="true", help="take one first")
+    last.add_argument("--no-snapshot", dest="snapshot", action="store_const", const="false")
+    _yes(delete)
+
+    snapshots = _group(commands, "snapshots", "your snapshots")
+    _list(snapshots, "snapshots", "snapshots")
+    sets = _command(snapshots, "sets", "those of whole servers", _sets)
+    sets.set_defaults(columns="sets")
+    take = _command(snapshots, "take", "take one of a volume, or of a whole server", _take)
+    take.add_argument("volume", nargs="?")
+    take.add_argument("--server", help='of all its volumes ("" is the default server)')
+    take.add_argument("--name", help="its name")
+    take.add_argument("--wait", action="store_true", help="until it is ready")
+    gone = _command(snapshots, "delete", "delete one, also one of a whole server", _forget)
+    gone.add_argument("name")
+    _yes(gone)
+
+    restore = commands.add_parser("restore", help="what a snapshot holds, in new volumes")
+    restore.add_argument("name", help="of a whole server's snapshot, or with --as of a volume's")
+    where = restore.add_mutually_exclusive_group()
+    where.add_argument("--server", default=None, help="start it as this new server")
+    where.add_argument("--over", metavar="SERVER", help='over this one ("" is the default server)')
+    where.add_argument("--as", dest="volume", metavar="VOLUME", help="make this one volume")
+    _common(restore)
+    restore.set_defaults(work=_restore)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 done, 1 refused or failed."""
+    try:
+        hub = connect(arguments.hub, arguments.token_file, arguments.user)
+        answer = arguments.work(hub, arguments)
+    except HubError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(answer, indent=2))
+    elif isinstance(answer, list):
+        print(table(answer, _COLUMNS[arguments.columns]))
+    elif isinstance(answer, Mapping):
+        shown = {key: _text(value) for key, value in answer.items() if not isinstance(value, dict)}
+        print("\n".join(f"{key}: {text}" for key, text in shown.items() if text))
+    return 0
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """For people: columns as wide as what is in them."""
+    lines = [[_HEADS.get(each, each).upper() for each in columns]]
+    lines += [[_text(row[each]) for each in columns] for row in rows]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _group(commands: Any, name: str, about: str) -> Any:
+    parser = commands.add_parser(name, help=about)
+    return parser.add_subparsers(metavar="WHAT", required=True)
+
+
+def _command(group: Any, name: str, about: str, work: Work) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = group.add_parser(name, help=about, description=about)
+    _common(parser)
+    parser.set_defaults(work=work)
+    return parser
+
+
+def _list(group: Any, kind: str, key: str) -> None:
+    listed = _command(group, "list", f"all {kind}", lambda hub, _: hub.call("GET", kind)[key])
+    listed.set_defaults(columns=key)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hub", metavar="URL", help="default: JUPYTERHUB_API_URL")
+    parser.add_argument("--token-file", metavar="FILE", help="default: JUPYTERHUB_API_TOKEN")
+    parser.add_argument("--user", help="for administrators: whose; default: the token's own")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _sure(arguments: argparse.Namespace, what: str) -> None:
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise HubError(f"{what} Nobody can be asked here; say --yes.")
+    if input(f"{what} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise HubError("Nothing was done.")
+
+
+def _show(hub: Hub, arguments: argparse.Namespace) -> Any:
+    return hub.call("GET", "volumes", arguments.name)
+
+
+def _clone(hub: Hub, arguments: argparse.Namespace) -> Any:
+    name = arguments.new or f"{arguments.name[:57]}-copy"
+    body = {"source": "clone", "origin": arguments.name, "name": name}
+    return hub.call("POST", "volumes", body=body | _given(size=arguments.size))
+
+
+def _grow(hub: Hub, arguments: argparse.Namespace) -> Any:
+    answer = hub.call("PATCH", "volumes", arguments.name, body={"size": arguments.size})
+    return _waited(hub, arguments, "volumes", arguments.name, "growing") or answer
+
+
+def _delete(hub: Hub, arguments: argparse.Namespace) -> Any:
+    volume = hub.call("GET", "volumes", arguments.name)
+    first = " after a last snapshot" if arguments.snapshot == "true" else ""
+    size = volume["size"]
+    _sure(arguments, f'Volume "{arguments.name}" ({size}) is deleted with its files{first}.')
+    query = f"?snapshot={arguments.snapshot}" if arguments.snapshot else ""
+    return hub.call("DELETE", "volumes", arguments.name, query=query)
+
+
+def _sets(hub: Hub, _: argparse.Namespace) -> Any:
+    return hub.call("GET", "snapshot-sets")["sets"]
+
+
+def _take(hub: Hub, arguments: argparse.Namespace) -> Any:
+    if (arguments.volume is None) == (arguments.server is None):
+        raise HubError("Name a volume, or a server with --server.")
+    if arguments.server is not None:
+        kind, body = "snapshot-sets", {"server": arguments.server}
+    else:
+        kind, body = "snapshots", {"volume": arguments.volume}
+    answer = hub.call("POST", kind, body=body | _given(name=arguments.name))
+    return _waited(hub, arguments, kind, answer["name"], "taking") or answer
+
+
+def _forget(hub: Hub, arguments: argparse.Namespace) -> Any:
+    sets = [each["name"] for each in _sets(hub, arguments)]
+    kind = "snapshot-sets" if arguments.name in sets else "snapshots"
+    whose = " of a whole server" if arguments.name in sets else ""
+    _sure(arguments, f'Snapshot "{arguments.name}"{whose} is deleted.')
+    return hub.call("DELETE", kind, arguments.name)
+
+
+def _restore(hub: Hub, arguments: argparse.Namespace) -> Any:
+    if arguments.volume is not None:
+        body = {"source": "snapshot", "origin": arguments.name, "name": arguments.volume}
+        return hub.call("POST", "volumes", body=body)
+    over = arguments.over is not None
+    if not over and not arguments.server:
+        raise HubError("Say where: --server NEW, --over SERVER, or --as VOLUME.")
+    server = arguments.over if over else arguments.server
+    body = {"server": server, "over": over}
+    return hub.call("POST", "snapshot-sets", arguments.name, "restore", body=body)
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _waited(hub: Hub, arguments: argparse.Namespace, kind: str, name: str, state: str) -> Any:
+    """As it is once it is not in this state any more; None where nobody waits."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while arguments.wait:
+        version = hub.call("GET", "storage")["version"]
+        now = hub.call("GET", kind, name)
+        if now["state"] == "failed":
+            raise HubError(f"{name}: {now['state_text']}")
+        if now["state"] != state:
+            return now
+        if time.monotonic() > deadline:
+            raise HubError(f"{name}: not done after {_WAIT_SECONDS:.0f} seconds")
+        hub.call("GET", "storage", query=f"?wait=20&seen={version}")
+    return None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(each) or "default" for each in value)
+    return "" if value is None else str(value)

@@ -1,0 +1,159 @@
+"""The command line, against a hub that can refuse, and the doctor's findings without a cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from kale_spawner.cli.doctor import _of_classes, _of_rights, _of_version, roles
+from kale_spawner.cli.main import main
+from kale_spawner.cli.volumes import table
+from kale_spawner.kube.rights import RIGHTS, Right
+from kale_spawner.model.cluster import Cluster, SnapshotClass, StorageClass
+from kale_spawner.settings import KaleGateway, KaleVolumes
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    asked: ClassVar[list[tuple[str, str, Any]]] = []
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        self.asked.append((self.command, self.path, body))
+        key = f"{self.command} {self.path}"
+        status, answer = self.answers.get(key, (404, {"message": "You have no such thing."}))
+        if self.headers["Authorization"] != "token t0":
+            status, answer = 403, {"message": "Missing or invalid credentials."}
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+VOLUME = {
+    "name": "data",
+    "size": "5Gi",
+    "state": "ready",
+    "state_text": "ready",
+    "servers": [""],
+    "origin_text": "",
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
+    server = HTTPServer(("127.0.0.1", 0), FakeHub)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    FakeHub.asked.clear()
+    FakeHub.answers = {
+        "GET /hub/api/user": (200, {"name": "ada"}),
+        "GET /hub/api/users/ada/volumes": (200, {"volumes": [VOLUME]}),
+        "GET /hub/api/users/ada/volumes/data": (200, VOLUME),
+        "DELETE /hub/api/users/ada/volumes/data?snapshot=true": (202, {"snapshot": "last"}),
+        "POST /hub/api/users/ada/snapshots": (409, {"message": "No snapshot can be taken: x."}),
+    }
+    monkeypatch.setenv("JUPYTERHUB_API_URL", f"http://127.0.0.1:{server.server_port}/hub/api")
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t0")
+    yield FakeHub
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_list_for_people_and_for_programs(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["volumes", "list"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "SIZE", "STATE", "USED", "BY", "FROM"]
+    assert row.split() == ["data", "5Gi", "ready", "default"]
+    assert main(["volumes", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [VOLUME]
+
+
+def test_what_deletes_asks_and_without_a_terminal_refuses(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["volumes", "delete", "data", "--snapshot"]) == 1
+    said = capsys.readouterr().err
+    assert '"data" (5Gi) is deleted with its files after a last snapshot' in said
+    assert "say --yes" in said
+    assert not [each for each in hub.asked if each[0] == "DELETE"]
+    assert main(["volumes", "delete", "data", "--snapshot", "--yes"]) == 0
+    assert "snapshot: last" in capsys.readouterr().out
+
+
+def test_a_refusal_is_told_in_the_hubs_words(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["snapshots", "take", "data", "--name", "n"]) == 1
+    assert capsys.readouterr().err == "No snapshot can be taken: x.\n"
+    assert hub.asked[-1][2] == {"volume": "data", "name": "n"}
+    wrong = tmp_path / "token"
+    wrong.write_text("other\n")
+    assert main(["volumes", "list", "--token-file", str(wrong), "--user", "ada"]) == 1
+    assert "credentials" in capsys.readouterr().err
+    assert main(["volumes", "list", "--hub", "http://127.0.0.1:9"]) == 1
+    assert "does not answer" in capsys.readouterr().err
+    assert main(["restore", "monday"]) == 1
+    assert "--server NEW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [[], ["volumes"], ["volumes", "grow", "data"], ["nonsense"]])
+def test_wrong_usage_is_2(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(given)
+    assert caught.value.code == 2
+
+
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    rows = [{"name": "a", "size": "10Gi"}, {"name": "longer", "size": None}]
+    assert table(rows, ("name", "size")).splitlines() == ["NAME    SIZE", "a       10Gi", "longer"]
+
+
+def test_the_doctor_names_what_mends() -> None:
+    (old,) = _of_version((1, 28), KaleGateway())
+    assert (old.state, "container" in old.mend) == ("missing", True)
+    assert [each.state for each in _of_version((1, 29), KaleGateway())] == ["ok"]
+    volumes = KaleVolumes(storage_class="rok-csi", storage_classes=["slow", "none"])
+    classes = {
+        "rok-csi": StorageClass("rok-csi", "rok", expandable=True),
+        "slow": StorageClass("slow", "other"),
+    }
+    cluster = Cluster(classes, {"s": SnapshotClass("s", "rok")}, {})
+    found = list(_of_classes(cluster, volumes))
+    assert [each.state for each in found] == ["ok", "ok", "ok", "warning", "warning", "missing"]
+    assert "kubectl patch storageclass slow" in found[3].mend
+    assert "driver: other" in found[4].mend
+    assert 'no storage class "none", only rok-csi, slow' in found[5].text
+    assert [each.state for each in _of_classes(Cluster(), volumes)] == ["warning"]
+
+
+def test_missing_rights_come_as_roles() -> None:
+    lacking = [
+        Right("", "pods", ("create",)),
+        Right("snapshot.storage.k8s.io", "volumesnapshots", ("list",), needed=False),
+        Right("", "persistentvolumes", ("get",), everywhere=True, needed=False, for_what="zones"),
+    ]
+    found = list(_of_rights(lacking, "users"))
+    assert [each.state for each in found] == ["missing", "warning", "warning", "warning"]
+    text = "\n".join(roles(lacking, "users"))
+    assert text.count("kind: Role\n") == 1
+    assert text.count("kind: ClusterRole\n") == 1
+    assert "namespace: users" in text
+    assert [each.state for each in _of_rights([], "users")] == ["ok"]
+    assert any("patch" in each.verbs for each in RIGHTS)
