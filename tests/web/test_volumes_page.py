@@ -11,7 +11,7 @@ from jupyterhub.handlers.pages import SpawnHandler
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import PASSWORD, Cluster, Hub, StartHub
-from tests.web.storage import FakeStorage, realistic, snapshot, snapshot_set, volume
+from tests.web.storage import FakeStorage, ago, realistic, snapshot, snapshot_set, volume
 
 HOSTILE = '</script><img src=x onerror="window.bad=1">{{7*7}}'
 OPT = "opt-" if hasattr(SpawnHandler, "_get_user_options") else ""
@@ -325,6 +325,13 @@ def test_a_snapshot_is_taken(opened: Page, storage: FakeStorage) -> None:
     assert storage.deeds == [("POST", "snapshots", "", {"volume": "w", "name": "before"})]
     expect(news(opened)).to_contain_text("Snapshot before of w is being taken.")
     expect(more(opened, "w")).to_be_focused()
+    taking = snapshot("before", "w", state="taking")
+    old = storage.state["snapshots"]
+    storage.changed(snapshots=[*old, taking])
+    expect(tab(opened, "Snapshots")).to_contain_text("2")
+    expect(news(opened)).not_to_contain_text("Snapshot before is new")
+    storage.changed(snapshots=[*old, taking | {"state": "ready"}])
+    expect(news(opened)).to_contain_text("Snapshot before: ready.")
 
 
 def test_a_volume_is_cloned(opened: Page, storage: FakeStorage) -> None:
@@ -378,6 +385,20 @@ def test_a_volume_is_deleted(
     expect(row(opened, "data-1")).to_have_count(0)
     expect(more(opened, "w")).to_be_focused()
     expect(news(opened)).to_contain_text("Volume data-1 is gone.")
+
+
+def test_a_clone_that_is_not_made_yet_is_told_before_its_source_is_deleted(
+    opened: Page, storage: FakeStorage
+) -> None:
+    origin = {"source": "clone", "name": "data-1", "volume": "data-1", "time": ago(hours=1)}
+    storage.changed(volumes=[volume("data-1"), volume("copy", state="new", origin=origin)])
+    expect(row(opened, "copy")).to_be_visible()
+    by_keyboard(opened, "data-1", "Delete")
+    expect(opened.get_by_role("dialog")).to_contain_text("copy is to be filled from it")
+    opened.keyboard.press("Escape")
+    by_keyboard(opened, "copy", "Delete")
+    expect(opened.get_by_role("dialog")).to_contain_text("No server ever mounted it")
+    expect(opened.get_by_role("checkbox")).to_have_count(0)
 
 
 def test_a_snapshot_is_restored_and_deleted(opened: Page, storage: FakeStorage) -> None:

@@ -4,7 +4,7 @@
 
 import { ask } from "./dialog.js";
 import { enc } from "./api.js";
-import { age, capital, freeName, list, plural, server, size, stamp } from "./words.js";
+import { age, capital, freeName, list, plural, server, size, stamp, units } from "./words.js";
 
 export function makeActions({ api, page, state, done }) {
   const volumeNames = () => new Set(state().volumes.map((each) => each.name));
@@ -25,6 +25,12 @@ export function makeActions({ api, page, state, done }) {
     ({ new: "It is new: its disk is made when the first server mounts it.", preparing: "It is still being made.", lost: "Its disk is lost." })[volume.state] ?? "";
   const wanting = () => capital(state().snapshots_missing);
 
+  // Volumes that are to be filled from it, and are not made yet.
+  const waitFor = (source, name) => {
+    const names = state().volumes.filter((each) => each.state === "new" && each.origin?.source === source && each.origin.name === name).map((each) => each.name);
+    return names.length ? `${list(names)} ${names.length > 1 ? "are" : "is"} to be filled from it and ${names.length > 1 ? "were" : "was"} not mounted yet: without it, that cannot be done any more.` : "";
+  };
+
   // --- volumes ---
 
   function startLink(volume, shared = false) {
@@ -34,12 +40,16 @@ export function makeActions({ api, page, state, done }) {
     const busy = going(volume) || (volume.state === "lost" ? "Its disk is lost." : "");
     const name = running.has("") ? freeName(volume.name.slice(0, 30), known) : "";
     const text = running.has("") ? `Start a server “${name}” with it` : "Start a server with it";
-    const asHome = !shared && (volume.mount ? volume.mount === page.home : /(^|-)workspace\b/.test(volume.name));
+    // What was never mounted goes where the volume went that its files are from.
+    const former = volume.origin && state().volumes.find((each) => each.name === volume.origin.volume);
+    const mount = volume.mount || former?.mount;
+    const called = volume.origin?.volume || volume.name;
+    const asHome = !shared && (mount ? mount === page.home : /(^|-)workspace\b/.test(called));
     const stem = asHome ? "workspace" : "data_volumes.0";
     const wanted = {
       source: shared ? "shared" : "existing",
       [shared ? "shared" : "claim"]: volume.name,
-      mount: volume.mount || (asHome ? page.home : `${page.home}/${volume.name}`),
+      mount: mount || (asHome ? page.home : `${page.home}/${volume.name}`),
     };
     const query = Object.entries(wanted).map(([key, value]) => `${page.linkPrefix}${stem}.${key}=${enc(value)}`);
     const path = name ? `spawn/${enc(page.user)}/${enc(name)}` : page.own ? "spawn" : `spawn/${enc(page.user)}`;
@@ -68,6 +78,7 @@ export function makeActions({ api, page, state, done }) {
       say: ({ name }) => [
         `Makes a new volume ${name ? `${name} ` : ""}with a copy of all files of ${volume.name} (${size(volume.size_bytes)}). ${volume.name} stays as it is.`,
         volume.servers.length ? `It is mounted by ${users(volume)}: what is written while it is copied may be in the copy or not.` : "",
+        `In some clusters the copy is made when a server first mounts it: the new volume says so, and ${volume.name} has to stay until then.`,
       ],
       fields: [
         { name: "name", label: "Name of the new volume", value: freeName(`${volume.name.slice(0, 55)}-clone`, volumeNames()) },
@@ -76,7 +87,7 @@ export function makeActions({ api, page, state, done }) {
       action: "Clone",
       run: async (given) => {
         const fresh = await api.call("POST", "volumes", { source: "clone", origin: volume.name, ...given });
-        done(`Volume ${fresh.name} is being made, a clone of ${volume.name}.`);
+        done(fresh.state === "new" ? `Volume ${fresh.name} becomes a clone of ${volume.name} when a server first mounts it.` : `Volume ${fresh.name} is being made, a clone of ${volume.name}.`);
       },
     });
   }
@@ -86,14 +97,14 @@ export function makeActions({ api, page, state, done }) {
     ask({
       title: `Grow ${volume.name}`,
       say: ({ size: wanted }) => [
-        `Makes ${volume.name} larger: from ${size(volume.size_bytes)} to ${wanted ? wanted.replace(/([MGT]i)$/, " $1B") : "…"}. Its files stay. It cannot be made smaller again.`,
+        `Makes ${volume.name} larger: from ${size(volume.size_bytes)} to ${wanted ? units(wanted) : "…"}. Its files stay. It cannot be made smaller again.`,
         volume.servers.length ? `It is mounted by ${users(volume)}, which can go on.` : "",
       ],
       fields: [{ name: "size", label: "New size", kind: "size", value: proposal, hint: `It has ${size(volume.size_bytes)} now.` }],
       action: "Grow",
       run: async (given) => {
         await api.call("PATCH", `volumes/${enc(volume.name)}`, given);
-        done(`Volume ${volume.name} is growing to ${given.size.replace(/([MGT]i)$/, " $1B")}.`);
+        done(`Volume ${volume.name} is growing to ${units(given.size)}.`);
       },
     });
   }
@@ -105,8 +116,9 @@ export function makeActions({ api, page, state, done }) {
       title: `Delete ${volume.name}?`,
       danger: true,
       say: ({ snapshot }) => [
-        `Deletes volume ${volume.name} (${size(volume.size_bytes)}${made(volume)}) with all files in it.`,
-        may === "always" || snapshot
+        `Deletes volume ${volume.name} (${size(volume.size_bytes)}${made(volume)})${volume.state === "new" ? ". No server ever mounted it: there is nothing in it yet." : " with all files in it."}`,
+        waitFor("clone", volume.name),
+        volume.state === "new" ? "" : may === "always" || snapshot
           ? "A last snapshot is taken first; if that fails, the volume stays. From the snapshot it can be restored."
           : kept
             ? `Nobody can bring it back, except as it was in a snapshot of it: there ${kept === 1 ? "is 1" : `are ${kept}`}.`
@@ -149,7 +161,7 @@ export function makeActions({ api, page, state, done }) {
       action: "Restore",
       run: async (given) => {
         const fresh = await api.call("POST", "volumes", { source: "snapshot", origin: snapshot.name, ...given });
-        done(`Volume ${fresh.name} is being made from snapshot ${snapshot.name}.`);
+        done(fresh.state === "new" ? `Volume ${fresh.name} gets the files of snapshot ${snapshot.name} when a server first mounts it.` : `Volume ${fresh.name} is being made from snapshot ${snapshot.name}.`);
       },
     });
   }
@@ -165,6 +177,7 @@ export function makeActions({ api, page, state, done }) {
         there
           ? `The volume ${snapshot.volume} stays, and volumes made from this snapshot stay.`
           : `The volume ${snapshot.volume} is not there any more${others ? `; there ${others === 1 ? "is" : "are"} ${plural(others, "other snapshot")} of it` : ", and this is its only snapshot"}. Volumes made from this snapshot stay.`,
+        waitFor("snapshot", snapshot.name),
       ],
       action: "Delete snapshot",
       run: async () => {

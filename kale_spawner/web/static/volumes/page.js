@@ -60,7 +60,7 @@ const dot = (row) => {
 
 function sizeCell(volume) {
   const full = `${words.size(volume.size_bytes)}`;
-  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet kv-num" }, ` → ${volume.wanted_size.replace(/([KMGT]i)$/, " $1B")}`) : null;
+  const wanted = volume.wanted_size ? el("span", { class: "kv-quiet kv-num" }, ` → ${words.units(volume.wanted_size)}`) : null;
   const { usage } = volume;
   if (!usage || !usage.capacity_bytes) return [el("span", { class: "kv-num" }, full), wanted];
   const part = Math.min(1, usage.used_bytes / usage.capacity_bytes);
@@ -150,11 +150,18 @@ const LISTS = {
   },
 };
 
+// What was done here a moment ago was told then: that it begins is not told once more.
+const deeds = [];
+const wasTold = (row) =>
+  !["ready", "failed", "lost", "incomplete"].includes(row.state) &&
+  deeds.some(([when, names]) => performance.now() - when < 10000 && (names.has(row.name) || names.has(row.set)));
+
 const actions = makeActions({
   api,
   page,
   state: () => state,
   done(said, link) {
+    deeds.push([performance.now(), new Set(said.split(/[ .:,]+/))]);
     tell(said, link);
     live.now();
   },
@@ -281,6 +288,8 @@ function changes(before, now) {
       const was = old.get(each.name);
       old.delete(each.name);
       const what = `${noun} ${each.name}`;
+      if (was?.state !== each.state && wasTold(each)) continue;
+      if (!was && each.set) continue; // its set tells
       if (!was) said.push(`${what} is new: ${words.state(each)}.`);
       else if (was.state !== each.state) said.push(was.state === "growing" && each.state === "ready" ? `${what} has grown to ${words.size(each.size_bytes)}.` : `${what}: ${words.state(each)}.`);
       else if (each.servers && was.servers.join() !== each.servers.join())

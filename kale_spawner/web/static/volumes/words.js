@@ -71,4 +71,7 @@ const STATES = {
   failed: "failed",
   incomplete: "incomplete",
 };
-export const state = (row) => row.state_text || STATES[row.state] || row.state;
+export const state = (row) => units(row.state_text || STATES[row.state] || row.state);
+
+// "2Gi" as the page has it: "2 GiB".
+export const units = (text) => text.replace(/([0-9])([KMGT]i)\b/g, "$1 $2B");
