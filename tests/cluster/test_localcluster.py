@@ -321,9 +321,9 @@ def pod_of_two(name: str, script: str, left: str, right: str) -> dict[str, Any]:
 
 
 def snapshot_group(
-    custom: client.CustomObjectsApi, namespace: str, name: str, labels: dict[str, str]
+    custom: client.CustomObjectsApi, namespace: str, name: str, labels: dict[str, str], size: int
 ) -> dict[str, str]:
-    """Make the group `name` of the claims with `labels`; give its snapshots by claim, all ready."""
+    """Make the group `name` of the `size` claims with `labels`; its snapshots by claim, ready."""
     body = {
         "apiVersion": "/".join(GROUPS),
         "kind": "VolumeGroupSnapshot",
@@ -337,11 +337,17 @@ def snapshot_group(
     custom.create_namespaced_custom_object(*GROUPS, namespace, kind, body)
     seen(custom.list_namespaced_custom_object, name, ready, *GROUPS, namespace, kind)
     listing = custom.list_namespaced_custom_object
-    members = [
-        one["metadata"]["name"]
-        for one in listing(*SNAPSHOTS, namespace, "volumesnapshots")["items"]
-        if one.get("status", {}).get("volumeGroupSnapshotName") == name
-    ]
+    members: list[str] = []
+    deadline = time.monotonic() + 60
+    # The group is ready before each of its snapshots says that it belongs to it.
+    while len(members) < size:
+        assert time.monotonic() < deadline, f"{name} has only {members}"
+        time.sleep(0.2)
+        members = [
+            one["metadata"]["name"]
+            for one in listing(*SNAPSHOTS, namespace, "volumesnapshots")["items"]
+            if one.get("status", {}).get("volumeGroupSnapshotName") == name
+        ]
     found = [
         seen(listing, member, ready, *SNAPSHOTS, namespace, "volumesnapshots") for member in members
     ]
@@ -367,7 +373,7 @@ class TestGroups:
         )
         seen(core_v1.list_namespaced_pod, "counter", running, namespace)
         custom = client.CustomObjectsApi(api_client)
-        members = snapshot_group(custom, namespace, "both", {"of": "one"})
+        members = snapshot_group(custom, namespace, "both", {"of": "one"}, 2)
         assert set(members) == {"left", "right"}
         for name, member in members.items():
             restored = claim(f"{name}-2", dataSource=of_snapshot(member))
