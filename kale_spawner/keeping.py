@@ -10,9 +10,9 @@ from typing import Any
 
 from kale_spawner.errors import ClusterError, KaleError, StartFailed
 from kale_spawner.kube.start import Start
-from kale_spawner.model.inventory import SnapshotSet
+from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.page import PageSpawner
-from kale_spawner.volumes import Volumes
+from kale_spawner.volumes import Claims, Sets
 from kale_spawner.web.views import views
 from kale_spawner.wire import SERVERNAME_LABEL
 
@@ -26,6 +26,7 @@ class KeepingSpawner(PageSpawner):
     async def storage_views(self) -> dict[str, Any]:
         """What its user has, as the API and the Volumes page tell it."""
         have, cluster = await asyncio.gather(self._inventory(), self._cluster())
+        Sets(self).adopt(have)
         claims = {**have.claims, **have.shared_claims}
         nodes = {use.node for claim in claims.values() for use in claim.uses}
         usage = await self.kubelets.usage(nodes)
@@ -40,9 +41,9 @@ class KeepingSpawner(PageSpawner):
 
     async def snapshot_all(self, name: str | None = None, reason: str = "") -> SnapshotSet:
         """A snapshot of each volume of this server, with the choice that started it."""
-        volumes = Volumes(self)
+        sets = Sets(self)
         choice = self._last_choice or {}
-        return await volumes.snapshot_server(await volumes.members(), choice, name, reason)
+        return await sets.take_all(await sets.members(), choice, name, reason)
 
     async def _keep_before_image_change(self, start: Start) -> None:
         """A snapshot of what the last image left, where the administrator wants that."""
@@ -51,10 +52,10 @@ class KeepingSpawner(PageSpawner):
         if not settings.snapshot_before_image_change or not changes or not self.last_volumes:
             return
         start.said.append("A snapshot is taken before the image changes")
-        volumes = Volumes(self)
+        sets = Sets(self)
         try:
             saved = await self.snapshot_all(reason="image")
-            await volumes.until_ready([each.name for each in saved.snapshots])
+            await sets.until_all_ready(saved.name)
         except ClusterError:
             raise
         except KaleError as exc:
@@ -63,7 +64,7 @@ class KeepingSpawner(PageSpawner):
                 "Start with the former image, or ask your administrator.",
                 "snapshot",
             ) from exc
-        await volumes.keep_latest(self.name or "", settings.keep_automatic)
+        await sets.keep_latest(self.name or "", settings.keep_automatic)
 
     async def _keep_at_stop(self) -> None:
         """A snapshot of what a server leaves, where the administrator wants that. A server that
@@ -73,7 +74,7 @@ class KeepingSpawner(PageSpawner):
             return
         try:
             await self.snapshot_all(reason="stop")
-            await Volumes(self).keep_latest(self.name or "", settings.keep_automatic)
+            await Sets(self).keep_latest(self.name or "", settings.keep_automatic)
         except KaleError as exc:
             self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
 
@@ -84,12 +85,12 @@ class KeepingSpawner(PageSpawner):
         if what == "keep":
             self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
             return
-        volumes = Volumes(self)
+        claims = Claims(self)
         for claim in list((await self._inventory()).claims.values()):
             if claim.annotations.get(SERVERNAME_LABEL, "") != (self.name or ""):
                 continue
             try:
-                last = await volumes.delete(claim.name, what == "snapshot", decided=True)
+                last = await claims.delete(claim.name, what == "snapshot", decided=True)
                 self.log.info(
                     "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, last
                 )

@@ -14,10 +14,11 @@ from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model import marks
 from kale_spawner.model import pod as pods
 from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
+from kale_spawner.model.claim import uses_of
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.holds import Holds
-from kale_spawner.model.inventory import Inventory, make_inventory, uses_of
+from kale_spawner.model.inventory import Inventory, make_inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan, make_plan
@@ -162,6 +163,7 @@ class PlanningSpawner(UpstreamSpawner):
             seen.snapshots,
             [group.name for group in self.user.groups],
             watches.snapshots_missing,
+            seen.group_snapshots,
         )
 
     def _key(self, name: str) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from kale_spawner.errors import ChoiceInvalid, FieldError, SettingsInvalid
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, parse_choice
+from kale_spawner.model.claim import Claim
 from kale_spawner.model.images import VolumePreset
-from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, data_template
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Offer, make_plan

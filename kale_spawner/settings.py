@@ -219,6 +219,14 @@ class KaleVolumes(LoggingConfigurable):
         help="Whether one is taken before a server starts with another image than last time.",
     ).tag(config=True)
 
+    group_snapshots = Bool(
+        True,
+        help="""
+        Whether all volumes of a server are taken at one instant (VolumeGroupSnapshot) where the
+        cluster has a class of groups for their driver; else one after the other.
+        """,
+    ).tag(config=True)
+
     keep_automatic = Integer(
         3,
         min=1,

@@ -26,7 +26,7 @@ from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
 from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.plan import Plan
-from kale_spawner.model.snapshots import members_of_plan
+from kale_spawner.model.taking import members_of_plan
 from kale_spawner.model.topology import conflict
 from kale_spawner.web.shown import shown
 from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL

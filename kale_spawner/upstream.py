@@ -21,11 +21,12 @@ from kale_spawner.kube.facts import Facts
 from kale_spawner.kube.objects import Objects
 from kale_spawner.kube.usage import Kubelets
 from kale_spawner.kube.watch import (
+    Resource,
     WakingClaims,
+    WakingCustom,
     WakingEvents,
     WakingPods,
     WakingReflector,
-    WakingSnapshots,
     Watches,
 )
 from kale_spawner.model import marks
@@ -161,9 +162,13 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
         }
         if not missing:
             work |= {
-                "snapshots": self._watching("volumesnapshots", WakingSnapshots, _STORAGE),
-                "shared_snapshots": self._watching("shared-snapshots", WakingSnapshots, _SHARED),
+                "snapshots": self._watching("volumesnapshots", WakingCustom, _STORAGE),
+                "shared_snapshots": self._watching("shared-snapshots", WakingCustom, _SHARED),
             }
+        if not missing and (groups := await self._group_resource()):
+            work["group_snapshots"] = self._watching(
+                "volumegroupsnapshots", WakingCustom, _STORAGE, resource=groups
+            )
         if self.events_enabled:
             work |= {
                 "pod_events": self._start_watching_events(),
@@ -178,10 +183,12 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
         return Watches(**watches, snapshots_missing=missing)
 
     def _watching(
-        self, kind: str, reflector: type[WakingReflector], labels: dict[str, str]
+        self, kind: str, reflector: type[WakingReflector], labels: dict[str, str], **more: Any
     ) -> Awaitable[WakingReflector]:
         everywhere = self.enable_user_namespaces
-        return self._start_reflector(kind, reflector, labels=labels, omit_namespace=everywhere)
+        return self._start_reflector(
+            kind, reflector, labels=labels, omit_namespace=everywhere, **more
+        )
 
     @property
     def facts(self) -> Facts:
@@ -203,8 +210,16 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
 
     async def _snapshots_missing(self) -> str:
         """Why there are no snapshots here, or ""."""
-        everywhere = self.enable_user_namespaces  # as the watches are
-        return await self.facts.snapshots_missing(None if everywhere else self.namespace)
+        return await self.facts.snapshots_missing(self._watched_namespace)
+
+    async def _group_resource(self) -> Resource | None:
+        """What groups of snapshots are called here; None where they cannot be seen."""
+        return await self.facts.group_snapshots(self._watched_namespace)
+
+    @property
+    def _watched_namespace(self) -> str | None:
+        """None where the watches are of all of them."""
+        return None if self.enable_user_namespaces else str(self.namespace)
 
 
 def _copied(value: Any) -> Any:

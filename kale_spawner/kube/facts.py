@@ -13,13 +13,14 @@ from kubernetes_asyncio.client import CoreV1Api, CustomObjectsApi, StorageV1Api
 from kale_spawner.errors import Conflict, Denied, NotFound, Rejected
 from kale_spawner.kube.asked import Asked
 from kale_spawner.kube.client import call
-from kale_spawner.kube.watch import SNAPSHOTS
+from kale_spawner.kube.watch import SNAPSHOTS, Resource
 from kale_spawner.model import cluster
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.taking import GROUP_SNAPSHOTS
 
-GROUP_SNAPSHOTS = "groupsnapshot.storage.k8s.io"
 _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 10.0
+_GROUP_VERSIONS = ("v1", "v1beta2", "v1beta1")
 
 Items = list[dict[str, Any]]
 
@@ -33,6 +34,7 @@ class Facts:
         self._custom = CustomObjectsApi(client)
         self.asked: Asked[Items | None] = Asked(_FRESH_SECONDS)
         self._absent: set[str] = set()
+        self._last: dict[str, Items] = {}
 
     async def cluster(self, namespace: str, fresh: bool = False) -> Cluster:
         """What it offers in this namespace. fresh: quotas as they are now."""
@@ -47,6 +49,7 @@ class Facts:
                 self._core.list_namespaced_resource_quota,
                 namespace,
                 fresh=fresh,
+                changes=True,
             ),
         )
         classes, snapshots, groups, quotas = found
@@ -60,22 +63,36 @@ class Facts:
     async def snapshots_missing(self, namespace: str | None) -> str:
         """Why snapshots cannot be watched in this namespace (None: in all of them), in words for
         the page; "" when they can."""
-        group, version, plural = SNAPSHOTS
-        what = f"snapshots in {namespace or 'all namespaces'}"
-        if namespace is None:
-            work = self._items(
-                what, self._custom.list_cluster_custom_object, group, version, plural, limit=1
-            )
-        else:
-            listing = self._custom.list_namespaced_custom_object
-            work = self._items(what, listing, group, version, namespace, plural, limit=1)
-        if await work is None:
+        found = await self._seen(SNAPSHOTS, namespace)
+        if found is None:
             return "The hub may not see snapshots here. Ask your administrator."
-        return "This cluster has no snapshots of volumes." if what in self._absent else ""
+        return "" if found else "This cluster has no snapshots of volumes."
+
+    async def group_snapshots(self, namespace: str | None) -> Resource | None:
+        """What VolumeGroupSnapshots are called, of whichever version can be watched here."""
+        for version in _GROUP_VERSIONS:
+            resource = (GROUP_SNAPSHOTS, version, "volumegroupsnapshots")
+            if await self._seen(resource, namespace):
+                return resource
+        return None
+
+    async def _seen(self, resource: Resource, namespace: str | None) -> bool | None:
+        """Whether the cluster has these; None where they may not be listed."""
+        group, version, plural = resource
+        what = f"{version} {plural} in {namespace or 'all namespaces'}"
+        if namespace is None:
+            listing = self._custom.list_cluster_custom_object
+            work = self._items(what, listing, group, version, plural, limit=1)
+        else:
+            within = self._custom.list_namespaced_custom_object
+            work = self._items(what, within, group, version, namespace, plural, limit=1)
+        if await work is None:
+            return None
+        return what not in self._absent
 
     async def _group_classes(self) -> Items | None:
         """Of whichever version the cluster has."""
-        for version in ("v1", "v1beta2", "v1beta1"):
+        for version in _GROUP_VERSIONS:
             found = await self._items(
                 f"groups {version}",
                 self._custom.list_cluster_custom_object,
@@ -93,12 +110,18 @@ class Facts:
         method: Callable[..., Awaitable[Any]],
         *args: Any,
         fresh: bool = False,
+        changes: bool = False,
         **kwargs: Any,
     ) -> Items | None:
         """What a list call gives: nothing where there is no such kind, None where it may not
-        be read."""
+        be read. One refusal does not unsay what was read before, unless that `changes`."""
         listing = partial(self._list, what, method, *args, **kwargs)
-        return await self.asked.get(what, listing, fresh=fresh)
+        found = await self.asked.get(what, listing, fresh=fresh)
+        if changes:
+            return found
+        if found is not None:
+            self._last[what] = found
+        return self._last.get(what)
 
     async def _list(
         self, what: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any

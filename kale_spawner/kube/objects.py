@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from kale_spawner.errors import Busy, Conflict, Denied, NotFound, StartFailed
 from kale_spawner.kube.client import Manifest, call
 from kale_spawner.model import marks
-from kale_spawner.model.inventory import owned_by
+from kale_spawner.model.claim import owned_by
 from kale_spawner.model.mounted import has_ended, mounts_of
 
 _T = TypeVar("_T")
@@ -96,13 +96,11 @@ class Objects:
         """Ask for a larger size; it comes later. Raises Denied or Rejected, in the API server's
         words, for what may not or cannot grow."""
         body = {"spec": {"resources": {"requests": {"storage": size}}}}
-        return await self.call(
-            self.api.patch_namespaced_persistent_volume_claim,
-            name,
-            self.namespace,
-            body,
-            _content_type="application/merge-patch+json",
-        )
+        return await self._patch_claim(name, body)
+
+    async def label_claim(self, name: str, labels: dict[str, str]) -> Manifest:
+        """Add these labels."""
+        return await self._patch_claim(name, {"metadata": {"labels": labels}})
 
     async def claim(self, name: str) -> Manifest | None:
         """The claim as it is now."""
@@ -152,15 +150,20 @@ class Objects:
     async def delete_claim(self, claim: Manifest) -> None:
         """Delete this very claim: not one of the same name that was made since."""
         metadata = claim["metadata"]
-        try:
-            await self.call(
-                self.api.delete_namespaced_persistent_volume_claim,
-                metadata["name"],
-                self.namespace,
-                body={"preconditions": {"uid": metadata["uid"]}},
-            )
-        except (NotFound, Conflict):
-            return
+        deleting = self.call(
+            self.api.delete_namespaced_persistent_volume_claim,
+            metadata["name"],
+            self.namespace,
+            body={"preconditions": {"uid": metadata["uid"]}},
+        )
+        await gone_by(deleting, self.claim, metadata)
+
+    async def _patch_claim(self, name: str, body: Manifest) -> Manifest:
+        patch, kind = (
+            self.api.patch_namespaced_persistent_volume_claim,
+            "application/merge-patch+json",
+        )
+        return await self.call(patch, name, self.namespace, body, _content_type=kind)
 
     async def _try_claim(self, claim: Manifest) -> None:
         try:
@@ -234,9 +237,27 @@ async def made_by(
         return await making
     except Conflict as exc:
         found = await read(name)
-        if found is not None and start_of(found) == start_of(manifest):
+        if found is None:
+            raise
+        if start_of(found) == start_of(manifest):
             return found
         raise NameTaken(f'The name "{name}" is taken. Choose another.') from exc
+
+
+async def gone_by(
+    deleting: Awaitable[Manifest],
+    read: Callable[[str], Awaitable[Manifest | None]],
+    metadata: Manifest,
+) -> None:
+    """A delete call for one uid: no error when that object is gone, or is another by now."""
+    try:
+        await deleting
+    except NotFound:
+        return
+    except Conflict:
+        found = await read(metadata["name"])
+        if found is not None and found["metadata"]["uid"] == metadata["uid"]:
+            raise
 
 
 async def all_of(work: list[Coroutine[Any, Any, _T]]) -> list[_T]:

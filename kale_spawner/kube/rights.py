@@ -13,6 +13,7 @@ from kubernetes_asyncio.client import ApiClient, AuthorizationV1Api, CoreV1Api, 
 from kale_spawner.errors import Denied
 from kale_spawner.kube.client import call
 from kale_spawner.kube.facts import Facts
+from kale_spawner.model.taking import GROUP_SNAPSHOTS
 
 _SECONDS = {"attempt_seconds": 5.0, "total_seconds": 5.0}
 
@@ -51,6 +52,28 @@ RIGHTS = (
         everywhere=True,
         needed=False,
         for_what="the class of snapshots",
+    ),
+    Right(
+        SNAPSHOT_GROUP,
+        "volumesnapshots",
+        ("patch",),
+        needed=False,
+        for_what="snapshots of a server at one instant",
+    ),
+    Right(
+        GROUP_SNAPSHOTS,
+        "volumegroupsnapshots",
+        ("get", "list", "watch", "create", "delete"),
+        needed=False,
+        for_what="snapshots of a server at one instant",
+    ),
+    Right(
+        GROUP_SNAPSHOTS,
+        "volumegroupsnapshotclasses",
+        ("list",),
+        everywhere=True,
+        needed=False,
+        for_what="the class of such snapshots",
     ),
     Right(
         "storage.k8s.io",
@@ -112,6 +135,22 @@ class Connection:
         except Denied:
             return None
         return bool(found.get("items"))
+
+    async def images(self) -> list[frozenset[str]] | None:
+        """The names of the images on each node, as far as it tells (kubelets tell of the largest
+        50); None where nodes may not be seen."""
+        try:
+            found = await call(CoreV1Api(self.client).list_node, **_SECONDS)
+        except Denied:
+            return None
+        return [
+            frozenset(
+                name
+                for image in (node.get("status") or {}).get("images") or ()
+                for name in image.get("names") or ()
+            )
+            for node in found.get("items") or ()
+        ]
 
     async def missing(self, namespace: str, rights: Sequence[Right]) -> list[Right]:
         """Those of `rights`, with the verbs, that one has not."""

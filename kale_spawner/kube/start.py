@@ -17,9 +17,9 @@ from kale_spawner.errors import Conflict, Denied, KaleError, NotFound, Rejected,
 from kale_spawner.kube.client import Manifest
 from kale_spawner.kube.objects import Objects, PodExists, start_of
 from kale_spawner.kube.watch import Waiter, Watches
+from kale_spawner.model.claim import owned_by, uses_of
 from kale_spawner.model.failures import Scene, count, failure, not_grown, refusal, trouble
 from kale_spawner.model.failures import unschedulable as _unschedulable
-from kale_spawner.model.inventory import owned_by, uses_of
 from kale_spawner.model.mounted import mounted_claims
 from kale_spawner.model.progress import Step, steps
 

@@ -21,8 +21,10 @@ from kale_spawner.model.mounted import mounts_of
 from kale_spawner.wire import USERNAME_LABEL
 
 Object = dict[str, Any]
-SNAPSHOTS = ("snapshot.storage.k8s.io", "v1", "volumesnapshots")
-"""Group, version and plural of VolumeSnapshot."""
+Resource = tuple[str, str, str]
+"""Group, version and plural of a kind of custom objects."""
+
+SNAPSHOTS: Resource = ("snapshot.storage.k8s.io", "v1", "volumesnapshots")
 
 
 def keys_of(resource: Object) -> tuple[str, ...]:
@@ -154,19 +156,19 @@ class WakingClaims(WakingReflector):
         super().__init__(*args, **kwargs)
 
 
-class WakingSnapshots(WakingReflector):
-    """Snapshots of a label, where the cluster has the API of snapshots."""
+class WakingCustom(WakingReflector):
+    """Custom objects of a label: snapshots, where the cluster has their API."""
 
     api: Any
-    kind = Unicode("volumesnapshots")
+    kind = Unicode("custom objects")
     api_group_name = Unicode("CustomObjectsApi")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, list_method_name="list_them", **kwargs)
+    def __init__(self, *args: Any, resource: Resource = SNAPSHOTS, **kwargs: Any) -> None:
+        super().__init__(*args, list_method_name="list_them", kind=resource[2], **kwargs)
         listing = self.api.list_namespaced_custom_object
         if self.omit_namespace:
             listing = self.api.list_cluster_custom_object
-        group, version, plural = SNAPSHOTS
+        group, version, plural = resource
         listing = partial(listing, group=group, version=version, plural=plural)
         self.api = SimpleNamespace(list_them=listing)
 
@@ -214,12 +216,14 @@ class Seen:
     claims: list[Object]
     snapshots: list[Object]
     pods: list[Object]
+    group_snapshots: list[Object] | None
 
 
 @dataclass(frozen=True)
 class Watches:
     """The shared watches; events are None where the administrator turned them off, snapshots
-    where the cluster has none or does not show them; `snapshots_missing` says why.
+    where the cluster has none or does not show them; `snapshots_missing` says why. So are
+    group_snapshots.
 
     pod, claims: the keys of one start's.
     """
@@ -231,6 +235,7 @@ class Watches:
     claim_events: WakingReflector | None = None
     snapshots: WakingReflector | None = None
     shared_snapshots: WakingReflector | None = None
+    group_snapshots: WakingReflector | None = None
     snapshots_missing: str = ""
 
     def of_user(self, user: str, namespace: str, own: list[Object] | None = None) -> Seen:
@@ -250,7 +255,10 @@ class Watches:
             for claim in claims
             for pod in self.pods.about(claim_key(claim["metadata"]["name"], namespace))
         }
-        return Seen(claims, snapshots, list(pods.values()))
+        groups = self.group_snapshots
+        return Seen(
+            claims, snapshots, list(pods.values()), None if groups is None else groups.about(mine)
+        )
 
     def wake_user(self, user: str, namespace: str) -> None:
         """As if something of the user's had changed."""
@@ -258,7 +266,7 @@ class Watches:
 
     def waiter_of_user(self, user: str, namespace: str) -> Waiter:
         """Wakes when one of the user's claims, snapshots or servers changes."""
-        watches = (self.claims, self.snapshots, self.pods)
+        watches = (self.claims, self.snapshots, self.group_snapshots, self.pods)
         return Waiter((each, user_key(user, namespace)) for each in watches if each is not None)
 
     def waiter(self, pod: str, claims: Iterable[str]) -> Waiter:

@@ -19,6 +19,7 @@ VERSION: Literal[1] = 1
 """Of the stored form. `upgrade` turns older ones into this."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_NAME_PART = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _CLASS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _IMAGE = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:@]{0,511}", re.ASCII)
 _MAX_PATH = 1024
@@ -86,7 +87,8 @@ class _Part(BaseModel):
 
 
 def _object(value: str) -> str:
-    if len(value) > 253 or not all(map(_DNS_LABEL.fullmatch, value.split("."))):
+    """Of anything in the cluster: a group's snapshots have names of 73 characters."""
+    if len(value) > 253 or not all(map(_NAME_PART.fullmatch, value.split("."))):
         raise ValueError("this is not the name of a snapshot or a volume")
     return value
 

@@ -15,11 +15,15 @@ class Holds:
     """Volumes by their key, "namespace/name".
 
     deleting: what is told of a deletion under way. told: why the last one did not happen.
+    taking, adopting: sets that are being asked for, or whose snapshots are being made known, by
+    "namespace/user/name".
     """
 
     starting: dict[str, dict[object, str]] = field(default_factory=dict)
     deleting: dict[str, str] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    taking: set[str] = field(default_factory=set)
+    adopting: set[str] = field(default_factory=set)
 
     def start(self, token: object, server: str, keys: Iterable[str]) -> str | None:
         """Enter a start's volumes, all or none: the key of one that is being deleted, or None."""

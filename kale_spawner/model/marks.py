@@ -24,11 +24,21 @@ SET = "kale-spawner/set"
 SET_SIZE = "kale-spawner/set-size"
 """How many snapshots a set has when it is whole."""
 
+NUMBER = "kale-spawner/number"
+"""Of a snapshot of a set: which of the server's volumes it is of, from 1."""
+
+MEMBERS = "kale-spawner/members"
+"""Of a VolumeGroupSnapshot: the annotations that its snapshots get, by claim, as JSON."""
+
+TAKEN_WITH = "kale-spawner/taken-with-"
+"""Begins the label of claims that a VolumeGroupSnapshot takes at one instant; after it, what is
+of just these claims. So no other set's claims have it, and it may be set twice."""
+
 CHOICE = "kale-spawner/choice"
 """The choice, as JSON, of the server that a set was taken of."""
 
 GROUPED = "kale-spawner/grouped"
-"""Of a snapshot that was taken in the same instant as the others of its set."""
+"""Annotation of a snapshot that was taken in the same instant as the others of its set."""
 
 REASON = "kale-spawner/reason"
 """Why a snapshot was taken where nobody asked for it: "stop", "image" or "delete"."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kale_spawner.model import marks
+from kale_spawner.model.claim import Origin
 from kale_spawner.model.failures import Object, Scene, statuses, unschedulable
-from kale_spawner.model.inventory import Origin
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.wire import APP_CONTAINER
 

@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import DataVolume, Workspace
+from kale_spawner.model.claim import Claim, Origin
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.images import EMPTY_FOREVER
-from kale_spawner.model.inventory import Claim, Inventory, Origin, Snapshot
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner, Role
 from kale_spawner.model.quantity import format_size, parse_size
+from kale_spawner.model.snapshot import Snapshot
 
 DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
@@ -245,7 +247,8 @@ class Sources:
                 f"{field}.size", _too_small(volume.size, f'snapshot "{name}"', snapshot.size)
             )
         taken = snapshot.taken or snapshot.created
-        origin = Origin("snapshot", name, snapshot.volume, taken.isoformat() if taken else "")
+        when = taken.isoformat() if taken else ""
+        origin = Origin("snapshot", name, snapshot.volume, when, snapshot.set)
         storage_class = volume.storage_class or self._class_for(snapshot)
         self._new(field, volume, role, size, origin, storage_class)
         driver = self.cluster.driver_of_snapshots(snapshot.snapshot_class)

@@ -22,7 +22,7 @@ from tornado import web
 
 from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
 from kale_spawner.model.choices import DataVolume, field_errors
-from kale_spawner.volumes import Volumes
+from kale_spawner.volumes import Claims, Sets, Snapshots
 from kale_spawner.web.openapi import (
     LONGEST_WAIT,
     Grow,
@@ -69,9 +69,6 @@ class Handler(APIHandler):  # type: ignore[misc]
         if there and server and server not in user.orm_user.orm_spawners:
             raise Missing(f'You have no server "{server[:80]}".')
         return user.spawners[server]
-
-    def volumes_of(self, user_name: str) -> Volumes:
-        return Volumes(self.spawner_of(user_name))
 
     def body(self, model: type[Any]) -> Any:
         """The request's body. Raises ChoiceInvalid with all that is wrong with it."""
@@ -169,9 +166,9 @@ class VolumesHandler(ListHandler):
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def post(self, user_name: str) -> None:
-        volumes = self.volumes_of(user_name)
-        made = await volumes.create(self.body(DataVolume))
-        self.send(volume_view(made, await volumes.spawner._cluster()), 201)
+        spawner = self.spawner_of(user_name)
+        made = await Claims(spawner).create(self.body(DataVolume))
+        self.send(volume_view(made, await spawner._cluster()), 201)
 
 
 class VolumeHandler(ItemHandler):
@@ -180,9 +177,9 @@ class VolumeHandler(ItemHandler):
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def patch(self, user_name: str, name: str) -> None:
-        volumes = self.volumes_of(user_name)
-        grown = await volumes.grow(name, self.body(Grow).size)
-        self.send(volume_view(grown, await volumes.spawner._cluster()), 202)
+        spawner = self.spawner_of(user_name)
+        grown = await Claims(spawner).grow(name, self.body(Grow).size)
+        self.send(volume_view(grown, await spawner._cluster()), 202)
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
@@ -190,8 +187,8 @@ class VolumeHandler(ItemHandler):
         asked = self.get_argument("snapshot", "")
         if asked not in ("", "true", "false"):
             raise web.HTTPError(400, "snapshot: write true or false")
-        volumes = self.volumes_of(user_name)
-        last = await volumes.delete(name, {"true": True, "false": False}.get(asked))
+        claims = Claims(self.spawner_of(user_name))
+        last = await claims.delete(name, {"true": True, "false": False}.get(asked))
         self.send({"snapshot": last}, 202)
 
 
@@ -202,7 +199,7 @@ class SnapshotsHandler(ListHandler):
     @_told
     async def post(self, user_name: str) -> None:
         asked = self.body(TakeSnapshot)
-        taken = await self.volumes_of(user_name).snapshot(asked.volume, asked.name)
+        taken = await Snapshots(self.spawner_of(user_name)).take(asked.volume, asked.name)
         self.send(snapshot_view(taken), 201)
 
 
@@ -212,7 +209,7 @@ class SnapshotHandler(ItemHandler):
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def delete(self, user_name: str, name: str) -> None:
-        await self.volumes_of(user_name).delete_snapshot(name)
+        await Snapshots(self.spawner_of(user_name)).delete(name)
         self.send({}, 202)
 
 
@@ -233,7 +230,7 @@ class SetHandler(ItemHandler):
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def delete(self, user_name: str, name: str) -> None:
-        await self.volumes_of(user_name).delete_set(name)
+        await Sets(self.spawner_of(user_name)).delete_all(name)
         self.send({}, 202)
 
 
@@ -244,7 +241,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
     @_told
     async def post(self, user_name: str, name: str) -> None:
         asked = self.body(Restore)
-        user, volumes = self.find_user(user_name), self.volumes_of(user_name)
+        user, sets = self.find_user(user_name), Sets(self.spawner_of(user_name))
         there = asked.server in user.orm_user.orm_spawners
         called = f'server "{asked.server}"' if asked.server else "default server"
         if asked.server in user.spawners and user.spawners[asked.server].active:
@@ -253,7 +250,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
             raise Busy(f"You have a {called} already. Choose another name, or restore over it.")
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
-        choice, names = await volumes.restored(name, asked.server)
+        choice, names = await sets.restored(name, asked.server)
         self.request.body = json.dumps(choice).encode()
         await UserServerAPIHandler.post(self, user_name, asked.server)
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}"

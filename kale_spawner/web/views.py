@@ -12,9 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from kale_spawner.kube.usage import Usage
+from kale_spawner.model.claim import Claim, Origin, Shared
 from kale_spawner.model.cluster import Cluster
-from kale_spawner.model.inventory import Claim, Inventory, Origin, Shared, Snapshot, SnapshotSet
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.quantity import format_size
+from kale_spawner.model.snapshot import Snapshot, SnapshotSet
 from kale_spawner.model.sources import cannot_grow
 
 _KINDS = {
@@ -38,6 +40,7 @@ class OriginView(_View):
     name: str
     volume: str
     time: str
+    set: str
 
 
 class UsageView(_View):
@@ -184,16 +187,18 @@ def snapshot_view(snapshot: Snapshot) -> SnapshotView:
 def set_view(saved: SnapshotSet) -> SetView:
     states = [snapshot_view(each) for each in saved.snapshots]
     state: Literal["ready", "taking", "failed", "deleting", "incomplete"]
-    if any(each.state == "deleting" for each in states):
+    done = sum(each.state == "ready" for each in states)
+    if saved.deleting:
         state, text = "deleting", "being deleted"
-    elif not saved.whole:
+    elif saved.error:
+        state, text = "failed", f"failed: {saved.error}"
+    elif not saved.whole and not saved.taking:
         state, text = "incomplete", f"{len(states)} of {saved.size} volumes are there"
     elif failed := [each for each in states if each.state == "failed"]:
         state, text = "failed", f"{failed[0].volume}: {failed[0].state_text}"
     elif saved.ready:
         state, text = "ready", "ready"
     else:
-        done = sum(each.state == "ready" for each in states)
         state, text = "taking", f"being taken, {done} of {saved.size} are ready"
     kind: Literal["group", "each"] = "group" if saved.grouped else "each"
     return SetView(
@@ -205,7 +210,7 @@ def set_view(saved: SnapshotSet) -> SetView:
         kind=kind,
         kind_text=_KINDS[kind],
         snapshots=[each.name for each in saved.snapshots],
-        volumes=[each.volume for each in saved.snapshots],
+        volumes=list(saved.volumes),
         size=saved.size,
         reason=saved.reason,
         restorable=saved.ready,
@@ -258,7 +263,7 @@ def origin_text(made: Origin, created: datetime | None, now: datetime) -> str:
     if made.source == "clone":
         return f"clone of {made.name}{day}"
     if made.source == "snapshot":
-        return f"{made.volume or 'a volume'}{day}, from snapshot {made.name}"
+        return f"{made.volume or 'a volume'}{day}, from snapshot {made.set or made.name}"
     return f"from {made.name}"
 
 

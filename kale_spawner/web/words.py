@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kale_spawner.model.inventory import Claim, Snapshot
+from kale_spawner.model.claim import Claim
+from kale_spawner.model.snapshot import Snapshot
 from kale_spawner.web.parse import split_quantity
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
@@ -49,12 +50,13 @@ def claim_words(claim: Claim, now: datetime) -> str:
 
 
 def snapshot_words(snapshot: Snapshot, now: datetime) -> str:
-    """ "of data-1, 10 GiB, 3 days old": one snapshot in a list."""
+    """ "of data-1, part of monday, 10 GiB, 3 days old": one snapshot in a list."""
     whose = f"of {snapshot.volume}" if snapshot.volume else ""
+    part = f"part of {snapshot.set}" if snapshot.set else ""
     state = "" if snapshot.ready else "not ready"
     size = human_size(snapshot.size_bytes) if snapshot.size_bytes else ""
     shared = "shared" if snapshot.shared else ""
-    words = [whose, size, age(snapshot.taken or snapshot.created, now), shared, state]
+    words = [whose, part, size, age(snapshot.taken or snapshot.created, now), shared, state]
     return ", ".join(word for word in words if word)
 
 

@@ -9,11 +9,13 @@ import pytest
 from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
 
 import localcluster
-from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing, Refused
+from kale_spawner.errors import Busy, ChoiceInvalid, Denied, KaleError, Missing, Refused
+from kale_spawner.kube.objects import Objects
 from kale_spawner.kube.watch import SNAPSHOTS
 from kale_spawner.model.choices import DataVolume
+from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.spawner import KaleSpawner
-from kale_spawner.volumes import Volumes
+from kale_spawner.volumes import Claims, Sets, Snapshots
 from tests.cluster.servers import Make, claims, refused, shell, start
 from tests.cluster.waiting import eventually
 
@@ -37,7 +39,12 @@ def snapshots(core: CoreV1Api, namespace: str) -> list[str]:
 
 
 async def ready(spawner: KaleSpawner, *names: str) -> None:
-    await asyncio.wait_for(Volumes(spawner).until_ready(names), 60)
+    await asyncio.wait_for(Snapshots(spawner).until_ready(names), 60)
+
+
+async def all_ready(spawner: KaleSpawner, name: str) -> SnapshotSet:
+    await asyncio.wait_for(Sets(spawner).until_all_ready(name), 60)
+    return (await spawner._inventory()).sets()[name]
 
 
 async def settled(spawner: KaleSpawner) -> None:
@@ -46,18 +53,20 @@ async def settled(spawner: KaleSpawner) -> None:
         await asyncio.wait(set(spawner.background))
 
 
+@pytest.mark.parametrize("grouped", [True, False])
 async def test_a_whole_server_is_kept_and_restored_as_another_and_over_itself(
-    make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str
+    make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str, grouped: bool
 ) -> None:
-    spawner = make()
+    spawner = make({"KaleVolumes": {"group_snapshots": grouped}})
     await start(spawner, CHOICE)
     wrote = shell(cluster, namespace, spawner.pod_name, WRITE)
     saved = await spawner.snapshot_all("monday")
-    assert [each.volume for each in saved.snapshots] == ["alice-workspace", "alice-data-1"]
-    assert saved.whole
+    assert (saved.size, saved.grouped) == (2, grouped)
+    with pytest.raises(Busy, match='a snapshot "monday" of a server already'):
+        await spawner.snapshot_all("monday")
+    await all_ready(spawner, "monday")
     shell(cluster, namespace, spawner.pod_name, "rm /home/jovyan/one /data/two; sync")
-    await ready(spawner, *(each.name for each in saved.snapshots))
-    choice, names = await Volumes(spawner).restored("monday", "lab")
+    choice, names = await Sets(spawner).restored("monday", "lab")
     assert names == {
         "alice-workspace": "alice--lab-workspace",
         "alice-data-1": "alice--lab-data-1",
@@ -68,7 +77,7 @@ async def test_a_whole_server_is_kept_and_restored_as_another_and_over_itself(
     await lab.stop()
     await spawner.stop()
     before = {name: claim.metadata.uid for name, claim in claims(core_v1, namespace).items()}
-    over, new = await Volumes(spawner).restored("monday", "")
+    over, new = await Sets(spawner).restored("monday", "")
     assert not set(new.values()) & set(before)
     await start(spawner, over)
     assert shell(cluster, namespace, spawner.pod_name, READ) == wrote
@@ -79,15 +88,59 @@ async def test_a_whole_server_is_kept_and_restored_as_another_and_over_itself(
     await spawner.stop()
     await start(spawner, spawner.user_options)
     assert shell(cluster, namespace, spawner.pod_name, READ) == wrote
-    again = await spawner.snapshot_all("tuesday")
+    await spawner.snapshot_all("tuesday")
+    again = await all_ready(spawner, "tuesday")
     assert {each.volume for each in again.snapshots} == set(new.values())
+    for name in ("monday", "tuesday"):
+        await Sets(spawner).delete_all(name)
+    eventually(lambda: not snapshots(core_v1, namespace))
+    assert shell(cluster, namespace, spawner.pod_name, READ) == wrote
+
+
+async def test_a_group_that_a_hub_left_is_made_known_by_the_next(
+    make: Make,
+    core_v1: CoreV1Api,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawner = make()
+    await start(spawner, CHOICE)
+    with monkeypatch.context() as ended:
+        ended.setattr(Sets, "_adopt", lambda sets, name: None)
+        assert (await spawner.snapshot_all("left")).taking
+        eventually(lambda: len(snapshots(core_v1, namespace)) == 2)
+    have = await spawner._inventory()
+    assert (have.snapshots, list(have.sets())) == ({}, ["left"])
+    assert have.sets()["left"].volumes == ("alice-workspace", "alice-data-1")
+    with pytest.raises(Busy, match="not ready yet"):
+        await Sets(spawner).restored("left", "lab")
+    await make().storage_views()
+    saved = await all_ready(spawner, "left")
+    assert [each.volume for each in saved.snapshots] == ["alice-workspace", "alice-data-1"]
+    assert [each.last_mount for each in saved.snapshots] == ["/home/jovyan", "/data"]
+
+
+async def test_where_the_hub_may_not_group_one_is_taken_after_the_other(
+    make: Make, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawner = make()
+    await start(spawner, CHOICE)
+
+    async def denied(*_: object) -> None:
+        raise Denied("no", "may not patch")
+
+    with monkeypatch.context() as without:
+        without.setattr(Objects, "label_claim", denied)
+        saved = await spawner.snapshot_all("single")
+    assert (saved.grouped, len(saved.snapshots)) == (False, 2)
+    await all_ready(spawner, "single")
 
 
 async def test_a_volume_is_deleted_only_by_name_unmounted_and_after_its_last_snapshot(
     make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str
 ) -> None:
     spawner = make({"KaleVolumes": {"snapshot_before_delete": "always"}})
-    volumes = Volumes(spawner)
+    volumes = Claims(spawner)
     await start(spawner, CHOICE)
     wrote = shell(cluster, namespace, spawner.pod_name, WRITE)
     with pytest.raises(Busy, match="used by your server"):
@@ -125,7 +178,7 @@ async def test_a_deletion_during_a_start_is_refused(
     while not spawner.holds.starting:
         await asyncio.sleep(0)
     with pytest.raises(Busy, match="about to be used by your server"):
-        await Volumes(spawner).delete("alice-workspace")
+        await Claims(spawner).delete("alice-workspace")
     await starting
     assert set(claims(core_v1, namespace)) == {"alice-workspace", "alice-data-1"}
     assert not spawner.holds.starting
@@ -145,7 +198,7 @@ async def test_a_snapshot_that_fails_deletes_nothing(
     spawner.facts.asked.clear()
     try:
         with pytest.raises(Refused, match="no class of snapshots"):
-            await Volumes(spawner).delete("alice-data-1", last=True)
+            await Claims(spawner).delete("alice-data-1", last=True)
     finally:
         kept["metadata"] = {"name": "rok-csi", "annotations": kept["metadata"]["annotations"]}
         custom.create_cluster_custom_object(group, version, plural, kept)
@@ -159,7 +212,7 @@ async def test_a_running_volume_grows_and_a_copy_is_made(
     make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str
 ) -> None:
     spawner = make()
-    volumes = Volumes(spawner)
+    volumes = Claims(spawner)
     await start(spawner, CHOICE)
     wrote = shell(cluster, namespace, spawner.pod_name, WRITE)
     assert (await volumes.grow("alice-workspace", "2Gi")).is_growing
@@ -193,7 +246,7 @@ async def test_snapshots_by_themselves_at_stop_and_before_another_image(
         await spawner.stop()
         have = await spawner._inventory()
         await ready(spawner, *have.snapshots)
-    own = await Volumes(spawner).snapshot("alice-workspace", "mine")
+    own = await Snapshots(spawner).take("alice-workspace", "mine")
     await start(spawner, {**choice, "profile": "vscode"})
     eventually(lambda: len(snapshots(core_v1, namespace)) == 3)
     assert own.name in snapshots(core_v1, namespace)
@@ -252,9 +305,10 @@ async def test_names_of_others_cannot_be_taken_nor_told_apart(
     await start(
         bob, {**CHOICE, "workspace": {"name": "letters", "size": "1Gi"}, "data_volumes": []}
     )
-    await Volumes(bob).snapshot("letters", "secret")
-    alice = Volumes(make())
-    for method in (alice.snapshot, alice.delete, alice.delete_snapshot, alice.delete_set):
+    await Snapshots(bob).take("letters", "secret")
+    spawner = make()
+    alice, taken, sets = Claims(spawner), Snapshots(spawner), Sets(spawner)
+    for method in (taken.take, alice.delete, taken.delete, sets.delete_all):
         texts = []
         for name in ("letters", "secret", "nothing"):
             with pytest.raises(Missing) as caught:

@@ -6,8 +6,9 @@ import pytest
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import read_choice
+from kale_spawner.model.claim import Claim
 from kale_spawner.model.images import DataPreset, WorkspacePreset
-from kale_spawner.model.inventory import Claim, Inventory
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.mounts import Mount
 from kale_spawner.model.plan import Offer, Plan, make_plan

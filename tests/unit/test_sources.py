@@ -9,12 +9,14 @@ import pytest
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import read_choice
+from kale_spawner.model.claim import Claim, Origin, Shared, Use
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster, Quota, SnapshotClass, StorageClass
 from kale_spawner.model.images import WorkspacePreset
-from kale_spawner.model.inventory import Claim, Inventory, Origin, Shared, Snapshot, Use
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Offer, Plan, make_plan
+from kale_spawner.model.snapshot import Snapshot
 from kale_spawner.model.sources import Growth
 
 GI = 2**30

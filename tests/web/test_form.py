@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from kale_spawner.errors import FieldError
 from kale_spawner.model.choices import parse_choice
-from kale_spawner.model.inventory import Claim, Use
+from kale_spawner.model.claim import Claim, Use
 from kale_spawner.model.limits import Limits
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
 from kale_spawner.web.parse import quantity, split_quantity

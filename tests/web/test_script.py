@@ -12,11 +12,13 @@ from playwright.sync_api import Page, expect
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
 from kale_spawner.model.choices import read_choice
+from kale_spawner.model.claim import Claim, Origin, Shared, Use
 from kale_spawner.model.cluster import Cluster, StorageClass
 from kale_spawner.model.images import WorkspacePreset
-from kale_spawner.model.inventory import Claim, Inventory, Origin, Shared, Snapshot, Use
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner, own_names
 from kale_spawner.model.plan import Offer, make_plan
+from kale_spawner.model.snapshot import Snapshot
 from kale_spawner.web.form import FormView, ProfileCard, parse_form, render_form
 from kale_spawner.web.words import sentence
 

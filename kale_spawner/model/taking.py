@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kale_spawner.model import marks
-from kale_spawner.model.inventory import Claim, Inventory, SnapshotSet
+from kale_spawner.model.claim import Claim
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Owner, Role, data_template
 from kale_spawner.model.mounted import claims_by_volume
 from kale_spawner.model.mounts import WORKSPACE, Mount
 from kale_spawner.model.names import MAX_NAME, expand
+from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.wire import (
     COMPONENT_LABEL,
     SERVERNAME_LABEL,
@@ -22,6 +25,8 @@ from kale_spawner.wire import (
     USERNAME_LABEL,
 )
 
+Manifest = dict[str, Any]
+GROUP_SNAPSHOTS = "groupsnapshot.storage.k8s.io"
 _RESTORED = re.compile(r"-r[0-9]{4}-[0-9]{4}(-[0-9]+)?")
 
 
@@ -47,7 +52,8 @@ class SetMark:
 
 @dataclass(frozen=True)
 class NewSnapshot:
-    """A snapshot to be made. snapshot_class "" leaves it to the cluster's default."""
+    """A snapshot to be made. snapshot_class "" leaves it to the cluster's default. number: which
+    of a set's, from 1."""
 
     name: str
     claim: Claim
@@ -56,33 +62,105 @@ class NewSnapshot:
     role: Role | None = None
     reason: str = ""
     set: SetMark | None = None
+    number: int = 0
 
 
-def snapshot_manifest(new: NewSnapshot, owner: Owner) -> dict[str, Any]:
+def snapshot_manifest(new: NewSnapshot, owner: Owner) -> Manifest:
     """A VolumeSnapshot for its owner, whose label selects and whose annotation proves."""
-    annotations = {**owner.annotations, USERNAME_LABEL: owner.user}
-    labels = {**owner.labels, COMPONENT_LABEL: STORAGE_COMPONENT}
-    noted = {
-        marks.MOUNT: new.mount or new.claim.last_mount,
-        marks.ROLE: new.role or role_of(new.claim),
-        marks.STORAGE_CLASS: new.claim.storage_class,
-        marks.REASON: new.reason,
-    }
-    if new.set is not None:
-        labels[marks.SET] = new.set.name
-        noted[marks.SET_SIZE] = str(new.set.size)
-        noted[marks.CHOICE] = json.dumps(new.set.choice, sort_keys=True)
-        noted[SERVERNAME_LABEL] = new.set.server
-    annotations |= {key: value for key, value in noted.items() if value}
     spec: dict[str, Any] = {"source": {"persistentVolumeClaimName": new.claim.name}}
     if new.snapshot_class:
         spec["volumeSnapshotClassName"] = new.snapshot_class
     return {
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshot",
-        "metadata": {"name": new.name, "labels": labels, "annotations": annotations},
+        "metadata": {
+            "name": new.name,
+            "labels": _labels(owner, new.set),
+            "annotations": _owned(owner) | _of_volume(new) | _of_set(new.set, new.reason),
+        },
         "spec": spec,
     }
+
+
+def group_label(claims: Iterable[Claim]) -> str:
+    """The label of these very claims, by which a VolumeGroupSnapshot finds them and no others."""
+    of = hashlib.sha256("/".join(sorted(each.uid for each in claims)).encode())
+    return marks.TAKEN_WITH + of.hexdigest()[:16]
+
+
+def group_manifest(
+    news: Sequence[NewSnapshot], group_class: str, version: str, owner: Owner
+) -> Manifest:
+    """A VolumeGroupSnapshot that takes all of a set, whose claims have their `group_label`.
+
+    Its own name is new each time: snapshots of a group that is gone stay for ever where another
+    group of its name has come (github.com/kubernetes-csi/external-snapshotter 8.7, which looks
+    for the group of a snapshot by its name).
+    """
+    mark, reason = news[0].set, news[0].reason
+    assert mark is not None
+    own = owner.annotations.get(marks.START, "")[:8]
+    members = {new.claim.name: _of_volume(new) for new in news}
+    return {
+        "apiVersion": f"{GROUP_SNAPSHOTS}/{version}",
+        "kind": "VolumeGroupSnapshot",
+        "metadata": {
+            "name": f"{mark.name[:54]}-{own}",
+            "labels": _labels(owner, mark),
+            "annotations": _owned(owner)
+            | _of_set(mark, reason)
+            | {marks.MEMBERS: json.dumps(members), marks.GROUPED: "true"},
+        },
+        "spec": {
+            "volumeGroupSnapshotClassName": group_class,
+            "source": {"selector": {"matchLabels": {group_label(n.claim for n in news): "true"}}},
+        },
+    }
+
+
+def adoption(group: Manifest, snapshot: Manifest) -> Manifest | None:
+    """The patch that makes a snapshot known as one of this group's, or None where it is another's,
+    or is known. The cluster makes a group's snapshots with neither labels nor annotations."""
+    metadata, own = group["metadata"], snapshot["metadata"]
+    owners = own.get("ownerReferences") or ()
+    if all(each.get("uid") != metadata["uid"] for each in owners):
+        return None
+    if (own.get("labels") or {}).get(marks.SET):
+        return None
+    annotations = dict(metadata.get("annotations") or {})
+    claim = ((snapshot.get("spec") or {}).get("source") or {}).get("persistentVolumeClaimName")
+    of_volume = json.loads(annotations.pop(marks.MEMBERS, "{}")).get(claim, {})
+    annotations.pop(marks.START, None)
+    labels = dict(metadata.get("labels") or {})
+    return {"metadata": {"labels": labels, "annotations": annotations | of_volume}}
+
+
+def _labels(owner: Owner, mark: SetMark | None) -> dict[str, str]:
+    labels = {**owner.labels, COMPONENT_LABEL: STORAGE_COMPONENT}
+    return labels | {marks.SET: mark.name} if mark else labels
+
+
+def _owned(owner: Owner) -> dict[str, str]:
+    return {**owner.annotations, USERNAME_LABEL: owner.user}
+
+
+def _of_volume(new: NewSnapshot) -> dict[str, str]:
+    noted = {
+        marks.MOUNT: new.mount or new.claim.last_mount,
+        marks.ROLE: new.role or role_of(new.claim),
+        marks.STORAGE_CLASS: new.claim.storage_class,
+        marks.NUMBER: str(new.number) if new.number else "",
+    }
+    return {key: value for key, value in noted.items() if value}
+
+
+def _of_set(mark: SetMark | None, reason: str) -> dict[str, str]:
+    noted = {marks.REASON: reason}
+    if mark is not None:
+        noted[marks.SET_SIZE] = str(mark.size)
+        noted[marks.CHOICE] = json.dumps(mark.choice, sort_keys=True)
+        noted[SERVERNAME_LABEL] = mark.server
+    return {key: value for key, value in noted.items() if value}
 
 
 def role_of(claim: Claim) -> Role:
