@@ -97,9 +97,8 @@ async def _look(settings: Config, arguments: argparse.Namespace) -> list[Finding
             mend = f"kubectl create namespace {namespace}"
             found.append(Finding("missing", f'There is no namespace "{namespace}"', mend))
         found += _of_classes(await there.facts.cluster(namespace), KaleVolumes(config=settings))
-        lacking = await there.missing(namespace, RIGHTS)
-        found += _of_rights(lacking, namespace)
-    return [*found, *_of_images(settings)]
+        found += _of_rights(await there.missing(namespace, RIGHTS), namespace)
+        return [*found, *_of_images(settings, await there.images())]
 
 
 def _namespace(settings: Config) -> str:
@@ -155,6 +154,12 @@ def _of_snapshots(cluster: Cluster, driver: str) -> Iterator[Finding]:
         yield Finding("warning", f"No snapshots: there is no VolumeSnapshotClass of {driver}", mend)
     if group := cluster.group_class_for(driver):
         yield Finding("ok", f'Snapshots of several volumes at one instant: class "{group.name}"')
+    elif cluster.snapshot_class_for(driver):
+        yield Finding(
+            "ok",
+            "Snapshots of a server are taken one volume after the other: there is no "
+            f"VolumeGroupSnapshotClass of {driver}",
+        )
 
 
 def _of_rights(lacking: Sequence[Right], namespace: str) -> Iterator[Finding]:
@@ -193,7 +198,8 @@ def roles(rights: Sequence[Right], namespace: str) -> list[str]:
     return lines
 
 
-def _of_images(settings: Config) -> Iterator[Finding]:
+def _of_images(settings: Config, nodes: Sequence[frozenset[str]] | None) -> Iterator[Finding]:
+    """nodes: the names of the images on each of them, where that may be seen."""
     images, gateway = KaleImages(config=settings), KaleGateway(config=settings)
     try:
         entries = images.entries()
@@ -204,4 +210,29 @@ def _of_images(settings: Config) -> Iterator[Finding]:
     if gateway.mode != "none":
         names["the gateway"] = gateway.image
     for what, reference in names.items():
-        yield Finding("ok", f"Image of {what}: {reference} (whether it is there, a pull tells)")
+        image = f"Image of {what}: {reference}"
+        with_it = sum(_full(reference) in each for each in nodes or ())
+        if nodes is None:
+            yield Finding(
+                "ok", f"{image} (nodes cannot be seen: whether it is there, a pull tells)"
+            )
+        elif with_it:
+            yield Finding("ok", f"{image} is on {with_it} of {len(nodes)} nodes")
+        else:
+            yield Finding(
+                "warning",
+                f"{image} is on no node yet; the first start pulls it. Whether that works, tells",
+                f"kubectl run pulled --image={reference} --restart=Never --command -- true; "
+                "kubectl get pod pulled --watch",
+            )
+
+
+def _full(reference: str) -> str:
+    """As nodes tell it: with the registry and the tag that are left out of it."""
+    first, _, rest = reference.partition("/")
+    if not rest:
+        reference = f"docker.io/library/{reference}"
+    elif not ("." in first or ":" in first or first == "localhost"):
+        reference = f"docker.io/{reference}"
+    last = reference.rpartition("/")[2]
+    return reference if ":" in last or "@" in last else f"{reference}:latest"

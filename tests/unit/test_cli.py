@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from traitlets.config import Config
 
-from kale_spawner.cli.doctor import _of_classes, _of_rights, _of_version, roles
+from kale_spawner.cli.doctor import _of_classes, _of_images, _of_rights, _of_version, roles
 from kale_spawner.cli.main import main
 from kale_spawner.cli.volumes import table
 from kale_spawner.kube.rights import RIGHTS, Right
@@ -136,11 +137,32 @@ def test_the_doctor_names_what_mends() -> None:
     }
     cluster = Cluster(classes, {"s": SnapshotClass("s", "rok")}, {})
     found = list(_of_classes(cluster, volumes))
-    assert [each.state for each in found] == ["ok", "ok", "ok", "warning", "warning", "missing"]
-    assert "kubectl patch storageclass slow" in found[3].mend
-    assert "driver: other" in found[4].mend
-    assert 'no storage class "none", only rok-csi, slow' in found[5].text
+    assert [each.state for each in found] == [
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "warning",
+        "warning",
+        "missing",
+    ]
+    assert "kubectl patch storageclass slow" in found[4].mend
+    assert "driver: other" in found[5].mend
+    assert 'no storage class "none", only rok-csi, slow' in found[6].text
     assert [each.state for each in _of_classes(Cluster(), volumes)] == ["warning"]
+
+
+def test_images_are_looked_for_on_the_nodes() -> None:
+    settings = Config({"KaleImages": {"tag": "1"}, "KaleGateway": {"image": "kale/gateway"}})
+    kale = "gcr.io/arrikto/jupyter-kale-py38:1"
+    nodes = [frozenset({kale}), frozenset({kale, "docker.io/kale/gateway:latest"})]
+    jupyter, vscode, gateway = _of_images(settings, nodes)
+    assert (jupyter.state, "on 2 of 2 nodes" in jupyter.text) == ("ok", True)
+    assert (gateway.state, "on 1 of 2 nodes" in gateway.text) == ("ok", True)
+    assert vscode.state == "warning"
+    assert "kubectl run pulled --image=gcr.io/arrikto/vscode-kale-py38:1" in vscode.mend
+    assert all("cannot be seen" in each.text for each in _of_images(settings, None))
+    assert [each.state for each in _of_images(Config(), None)] == ["missing"]
 
 
 def test_missing_rights_come_as_roles() -> None:
