@@ -78,6 +78,7 @@ class PageSpawner(PlanningSpawner):
             kept_names=own_names(owner, limits),
             home=self.volumes_settings.home,
             from_link=bool(attempt and attempt.from_link),
+            server=self.name or "",
         )
 
     @property

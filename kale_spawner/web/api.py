@@ -24,6 +24,7 @@ from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
 from kale_spawner.model.choices import DataVolume, field_errors
 from kale_spawner.volumes import Claims, Sets, Snapshots
 from kale_spawner.web.openapi import (
+    LONGEST_NAME,
     LONGEST_WAIT,
     Grow,
     Restore,
@@ -236,6 +237,18 @@ class SetHandler(ItemHandler):
 
 class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
     """Start a server with what a set holds, as the hub starts any server."""
+
+    slow_spawn_timeout = 2
+    """Seconds in which a refusal is still told here; the pending page tells what comes later."""
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
+    @_told
+    async def get(self, user_name: str, name: str) -> None:
+        server = self.get_argument("server", "")
+        if len(server) > LONGEST_NAME:
+            raise web.HTTPError(400, f"server: write at most {LONGEST_NAME} characters")
+        _, names = await self.volumes_of(user_name).restored(name, server)
+        self.send({"volumes": names})
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told

@@ -76,7 +76,8 @@ class FormView:
     submitted: what was typed and refused, shown instead of `choice`; errors: why.
     name_prefix: new data volumes are proposed as `<name_prefix>-data-<n>`.
     kept_names: what the user's own starts call their volumes (`limits.own_names`).
-    from_link: the form was filled in by a link, which the page says. limits: what the server
+    from_link: the form was filled in by a link, which the page says, with the name of the
+        `server` that will start. limits: what the server
         will refuse, so that the page can say it while the user types; a class or an access mode
         is only asked for where more than one is allowed.
     """
@@ -95,6 +96,7 @@ class FormView:
     kept_names: Mapping[Role, str] = field(default_factory=dict)
     home: str = "/home/jovyan"
     from_link: bool = False
+    server: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -150,6 +152,7 @@ def render_form(view: FormView) -> str:
         places=_places(view, card, workspace, volumes),
         volume_roots={"workspace", "data_volumes"},
         volumes_open=bool(view.full)
+        or (view.from_link and not {"workspace", "data_volumes"}.isdisjoint(filled))
         or any(field.startswith(("workspace", "data_volumes")) for field in page.errors),
         errors=page.errors,
         problems=[(e.field, problem(e.field, e.message)) for e in view.errors],
@@ -315,7 +318,6 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
                 "mount": claim.last_mount,
                 "writable": bool(claim.shared and claim.shared.writable),
                 "deleting": claim.deleting,
-                "about": claim.shared.description if claim.shared else "",
             }
             for claim in view.shared
         },

@@ -11,6 +11,8 @@ from kale_spawner.web.views import SetView, SnapshotView, StateView, VolumeView
 
 LONGEST_WAIT = 30.0
 """Seconds."""
+LONGEST_NAME = 255
+"""Of a server, in characters."""
 
 
 class Body(BaseModel):
@@ -29,14 +31,14 @@ class TakeSnapshot(Body):
 class TakeSet(Body):
     """server: "" is the default server."""
 
-    server: str = Field("", max_length=255)
+    server: str = Field("", max_length=LONGEST_NAME)
     name: ClaimName | None = None
 
 
 class Restore(Body):
     """over: the server of that name is there, and is to have these volumes from now on."""
 
-    server: str = Field("", max_length=255)
+    server: str = Field("", max_length=LONGEST_NAME)
     over: bool = False
 
 
@@ -59,6 +61,10 @@ class _Last(Body):
 class _Restored(Body):
     server: str
     url: str
+    volumes: dict[str, str]
+
+
+class _Planned(Body):
     volumes: dict[str, str]
 
 
@@ -95,6 +101,7 @@ _QUERY: dict[str, dict[str, Any]] = {
     "wait": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
     "seen": {"type": "string", "maxLength": 64},
     "snapshot": {"type": "string", "enum": ["true", "false"]},
+    "server": {"type": "string", "maxLength": LONGEST_NAME},
 }
 _OF = "/users/{user}"
 _Operation(
@@ -124,6 +131,13 @@ _Operation("get", f"{_OF}/snapshot-sets", "Snapshots of whole servers", _Sets)
 _Operation("post", f"{_OF}/snapshot-sets", "Take one of a whole server", SetView, 201, TakeSet)
 _Operation("get", f"{_OF}/snapshot-sets/{{name}}", "One of them", SetView)
 _Operation("delete", f"{_OF}/snapshot-sets/{{name}}", "Delete it", _Nothing, 202)
+_Operation(
+    "get",
+    f"{_OF}/snapshot-sets/{{name}}/restore",
+    "What the new volumes would be called, by the old ones; nothing is made",
+    _Planned,
+    query=("server",),
+)
 _Operation(
     "post",
     f"{_OF}/snapshot-sets/{{name}}/restore",

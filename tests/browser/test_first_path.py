@@ -10,22 +10,12 @@ import signal
 import urllib.request
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from demo import hub
 from tests.browser.conftest import NAME, Demo, demo_command
-
-START = 120_000
-"""Milliseconds for a server to start on a busy machine."""
-
-
-def log_in(page: Page, demo: Demo, name: str) -> None:
-    page.goto(f"{demo.url}/hub/login")
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(demo.password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(re.compile("/hub/(home|spawn)"), wait_until="commit")
+from tests.browser.steps import START, choose, contents, log_in, start, stop
 
 
 def by_token(page: Page, demo: Demo, path: str, body: object) -> urllib.request.Request:
@@ -46,39 +36,6 @@ def by_token(page: Page, demo: Demo, path: str, body: object) -> urllib.request.
     )
 
 
-def choose(page: Page, demo: Demo, profile: str) -> None:
-    page.goto(f"{demo.url}/hub/spawn")
-    page.locator(f'input[name="profile"][value="{profile}"]').check()
-
-
-def start(page: Page, ends_at: str) -> list[str]:
-    """Press Start and follow the progress page to the app; return what the hub told meanwhile."""
-    told: list[str] = []
-
-    def listen(message: ConsoleMessage) -> None:
-        if message.text.startswith("told "):
-            told.append(json.loads(message.text[5:])["message"])
-
-    page.on("console", listen)
-    page.add_init_script("""
-        const Source = window.EventSource;
-        window.EventSource = function (...words) {
-          const source = new Source(...words);
-          source.addEventListener("message", (event) => console.log("told " + event.data));
-          return source;
-        };""")
-    page.get_by_role("button", name="Start").click()
-    page.wait_for_url(re.compile(ends_at), wait_until="commit", timeout=START)
-    page.remove_listener("console", listen)
-    return told
-
-
-def stop(page: Page, demo: Demo) -> None:
-    page.goto(f"{demo.url}/hub/home")
-    page.locator("#stop").click()
-    expect(page.locator("#start")).to_have_text(re.compile("Start My Server"), timeout=START)
-
-
 def run_in_notebook(page: Page, code: str, says: str) -> None:
     """Run one line of code in a new notebook, as a user does, once its kernel is there.
 
@@ -96,13 +53,6 @@ def run_in_notebook(page: Page, code: str, says: str) -> None:
     page.keyboard.insert_text(code)
     page.keyboard.press("Shift+Enter")
     expect(page.locator(".jp-OutputArea-output").first).to_have_text(says, timeout=START)
-
-
-def contents(page: Page, user: str, path: str) -> str:
-    """What Jupyter's own server says is in the file."""
-    answer = page.request.get(page.url.split("/user/")[0] + f"/user/{user}/api/contents/{path}")
-    assert answer.ok, answer.text()
-    return str(answer.json()["content"])
 
 
 def wait_for_shell(page: Page) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from playwright.sync_api import Page, Route
 
@@ -127,6 +127,10 @@ class FakeStorage:
             self._waiting.append((route, "never"))
         elif read and f"seen={self.state['version']}" in url.query.split("&"):
             self._waiting.append((route, url.query))
+        elif read and path.endswith("/restore"):
+            server = parse_qs(url.query)["server"][0]
+            called = "w-r1124-1922" if server == "lab" else f"ann--{server}-data-1"
+            self._tell(route, 200, {"volumes": {"w": called}})
         elif read:
             self._tell(route, 200, self.state)
         elif self.refuse:

@@ -394,7 +394,10 @@ def test_a_clone_that_is_not_made_yet_is_told_before_its_source_is_deleted(
     storage.changed(volumes=[volume("data-1"), volume("copy", state="new", origin=origin)])
     expect(row(opened, "copy")).to_be_visible()
     by_keyboard(opened, "data-1", "Delete")
-    expect(opened.get_by_role("dialog")).to_contain_text("copy is to be filled from it")
+    expect(opened.get_by_role("dialog")).to_contain_text("copy is to be filled from data-1")
+    opened.keyboard.press("Escape")
+    by_keyboard(opened, "data-1", "Grow")
+    expect(opened.get_by_role("dialog")).to_contain_text("start a server with it first")
     opened.keyboard.press("Escape")
     by_keyboard(opened, "copy", "Delete")
     expect(opened.get_by_role("dialog")).to_contain_text("No server ever mounted it")
@@ -434,6 +437,7 @@ def test_a_whole_server_is_kept_restored_and_deleted(opened: Page, storage: Fake
     expect(opened.get_by_label("Server", exact=True)).to_be_focused()
     opened.keyboard.press("s")
     expect(opened.get_by_role("dialog")).to_contain_text("Keeps all volumes of server lab")
+    expect(opened.get_by_label("Name of the snapshot")).to_have_value(re.compile("^lab-[0-9]{8}-"))
     opened.get_by_label("Name of the snapshot").fill("keep")
     press(opened)
     expect(opened.get_by_role("dialog")).to_be_hidden()
@@ -442,11 +446,10 @@ def test_a_whole_server_is_kept_restored_and_deleted(opened: Page, storage: Fake
     by_keyboard(opened, "lab-friday", "Restore")
     dialog = opened.get_by_role("dialog")
     expect(dialog).to_contain_text("starts server lab-restored on them")
-    expect(dialog).to_contain_text(
-        "named as a fresh start of server lab-restored would name its own"
-    )
+    expect(dialog).to_contain_text("new volumes are called ann--lab-restored-data-1.")
     expect(dialog).to_contain_text("all present volumes stay as they are")
     opened.get_by_label("Name of the new server").fill("lab2")
+    expect(dialog).to_contain_text("new volumes are called ann--lab2-data-1.")
     press(opened)
     expect(dialog).to_be_hidden()
     body = {"server": "lab2", "over": False}
@@ -458,7 +461,8 @@ def test_a_whole_server_is_kept_restored_and_deleted(opened: Page, storage: Fake
 
     by_keyboard(opened, "lab-friday", "Restore")
     opened.get_by_label("Restore", exact=True).select_option("over")
-    expect(dialog).to_contain_text("It is running: stop it first")
+    expect(dialog).to_contain_text("Server lab is running: stop it first")
+    expect(dialog).to_contain_text("called w-r1124-1922, with the time of the restore in UTC")
     expect(opened.get_by_label("Name of the new server")).to_be_hidden()
     opened.get_by_role("button", name="Restore and start").press("Enter")
     expect(dialog).to_be_hidden()
@@ -496,7 +500,7 @@ def test_refusals_stand_at_their_fields(opened: Page, storage: FakeStorage) -> N
     size = opened.get_by_label("Size", exact=True)
     expect(size).to_be_focused()
     expect(size).to_have_attribute("aria-invalid", "true")
-    expect(size).to_have_accessible_description(re.compile("the largest is 50Gi"))
+    expect(size).to_have_accessible_description(re.compile("the largest is 50 GiB"))
     expect(opened.get_by_role("dialog").get_by_role("alert")).to_have_text("there is none")
     opened.keyboard.type("20")
     expect(size).not_to_have_attribute("aria-invalid", "true")
@@ -614,12 +618,13 @@ def test_a_volume_leads_to_a_server_with_it(opened: Page, storage: FakeStorage) 
     storage.changed(servers=[{"name": "", "running": True, "has_choice": True}])
     opened.wait_for_timeout(300)
     more(opened, "w").press("Enter")
-    link = opened.get_by_role("menuitem", name="Start a server “w” with it")
-    wanted = f"/hub/spawn/ann/w?{OPT}workspace.source=existing&{OPT}workspace.claim=w&{OPT}workspace.mount=%2Fhome%2Fjovyan"
+    link = opened.get_by_role("menuitem", name="Start a server “lab” with it")
+    wanted = f"/hub/spawn/ann/lab?{OPT}workspace.source=existing&{OPT}workspace.claim=w&{OPT}workspace.mount=%2Fhome%2Fjovyan"
     expect(link).to_have_attribute("href", wanted)
     link.press("Enter")
-    expect(opened.locator("#kale-from-link")).to_be_visible()
+    expect(opened.locator("#kale-from-link")).to_contain_text("For server lab, filled in from a")
     expect(opened.locator('[name="workspace.source"]:checked')).to_have_value("existing")
+    expect(opened.locator('[name="workspace.mount"]')).to_be_visible()
 
 
 def test_one_who_may_only_read_changes_nothing(hub: Hub, start_hub: StartHub, page: Page) -> None:

@@ -237,7 +237,10 @@
 
   function hint(box) {
     const slot = box.querySelector('[data-hint$=".name"]');
-    const about = sourceOf(box) === "shared" && data.shared[nameOf(box)]?.about;
+    const shared = sourceOf(box) === "shared" && data.shared[nameOf(box)];
+    const closed = Boolean(shared) && !shared.writable;
+    box.classList.toggle("kale-closed", closed);
+    const about = closed ? "Shared read only." : shared && "Shared: what a server changes, all see.";
     const known = claimOf(nameOf(box));
     const again = known && !known.deleting && `You have a volume of this name (${known.words}): it will be used, with its files.`;
     const used = known?.used && `${known.used} now.`;

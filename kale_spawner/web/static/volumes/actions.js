@@ -26,24 +26,30 @@ export function makeActions({ api, page, state, done }) {
   const wanting = () => capital(state().snapshots_missing);
 
   // Volumes that are to be filled from it, and are not made yet.
-  const waitFor = (source, name) => {
+  function waitFor(source, name, then) {
     const names = state().volumes.filter((each) => each.state === "new" && each.origin?.source === source && each.origin.name === name).map((each) => each.name);
-    return names.length ? `${list(names)} ${names.length > 1 ? "are" : "is"} to be filled from it and ${names.length > 1 ? "were" : "was"} not mounted yet: without it, that cannot be done any more.` : "";
-  };
+    const [are, were] = names.length > 1 ? ["are", "were"] : ["is", "was"];
+    return names.length ? `${list(names)} ${are} to be filled from ${name} and ${were} not mounted yet: ${then}.` : "";
+  }
+  const LOST = "without it, that cannot be done any more";
+  const SMALL = "too small for that, once this has grown; start a server with it first";
+  // Kubernetes keeps a snapshot until then; a volume it does not.
+  const KEPT = "the snapshot is kept until that is done, then deleted";
 
   // --- volumes ---
 
   function startLink(volume, shared = false) {
     const running = new Set(state().servers.filter((each) => each.running).map((each) => each.name));
-    const known = new Set([...running, ...state().servers.map((each) => each.name)]);
+    // To look at a spawn page is enough for JupyterHub to know a name.
+    const known = new Set(state().servers.filter((each) => each.running || each.has_choice).map((each) => each.name));
     if (running.has("") && !page.namedServers) return { text: "Start a server with it", why: "Your server is running: stop it first." };
     const busy = going(volume) || (volume.state === "lost" ? "Its disk is lost." : "");
-    const name = running.has("") ? freeName(volume.name.slice(0, 30), known) : "";
+    const name = running.has("") ? freeName("lab", known) : "";
     const text = running.has("") ? `Start a server “${name}” with it` : "Start a server with it";
     // What was never mounted goes where the volume went that its files are from.
-    const former = volume.origin && state().volumes.find((each) => each.name === volume.origin.volume);
-    const mount = volume.mount || former?.mount;
-    const called = volume.origin?.volume || volume.name;
+    const from = volume.origin?.source === "clone" ? volume.origin.name : volume.origin?.volume;
+    const mount = volume.mount || state().volumes.find((each) => each.name === from)?.mount;
+    const called = from || volume.name;
     const asHome = !shared && (mount ? mount === page.home : /(^|-)workspace\b/.test(called));
     const stem = asHome ? "workspace" : "data_volumes.0";
     const wanted = {
@@ -99,6 +105,7 @@ export function makeActions({ api, page, state, done }) {
       say: ({ size: wanted }) => [
         `Makes ${volume.name} larger: from ${size(volume.size_bytes)} to ${wanted ? units(wanted) : "…"}. Its files stay. It cannot be made smaller again.`,
         volume.servers.length ? `It is mounted by ${users(volume)}, which can go on.` : "",
+        waitFor("clone", volume.name, SMALL),
       ],
       fields: [{ name: "size", label: "New size", kind: "size", value: proposal, hint: `It has ${size(volume.size_bytes)} now.` }],
       action: "Grow",
@@ -117,7 +124,7 @@ export function makeActions({ api, page, state, done }) {
       danger: true,
       say: ({ snapshot }) => [
         `Deletes volume ${volume.name} (${size(volume.size_bytes)}${made(volume)})${volume.state === "new" ? ". No server ever mounted it: there is nothing in it yet." : " with all files in it."}`,
-        waitFor("clone", volume.name),
+        waitFor("clone", volume.name, LOST),
         volume.state === "new" ? "" : may === "always" || snapshot
           ? "A last snapshot is taken first; if that fails, the volume stays. From the snapshot it can be restored."
           : kept
@@ -177,7 +184,7 @@ export function makeActions({ api, page, state, done }) {
         there
           ? `The volume ${snapshot.volume} stays, and volumes made from this snapshot stay.`
           : `The volume ${snapshot.volume} is not there any more${others ? `; there ${others === 1 ? "is" : "are"} ${plural(others, "other snapshot")} of it` : ", and this is its only snapshot"}. Volumes made from this snapshot stay.`,
-        waitFor("snapshot", snapshot.name),
+        waitFor("snapshot", snapshot.name, KEPT),
       ],
       action: "Delete snapshot",
       run: async () => {
@@ -215,7 +222,7 @@ export function makeActions({ api, page, state, done }) {
       },
       fields: [
         { name: "server", label: "Server", kind: "select", options, value: options[0]?.[0] },
-        { name: "name", label: "Name of the snapshot", value: freeName(`${(options[0]?.[0] || "server").slice(0, 49)}-${stamp()}`, snapshotNames()) },
+        { name: "name", label: "Name of the snapshot", value: ({ server: name }) => freeName(`${(name || "server").slice(0, 49)}-${stamp()}`, snapshotNames()) },
       ],
       action: "Take snapshot",
       run: async (given) => {
@@ -230,24 +237,36 @@ export function makeActions({ api, page, state, done }) {
   function restoreSet(set) {
     const known = state().servers.map((each) => each.name);
     const running = new Set(state().servers.filter((each) => each.running).map((each) => each.name));
-    const stem = (set.server || "server").slice(0, 40);
-    const fresh = set.server && !known.includes(set.server) ? set.server : freeName(`${stem}-restored`, new Set(known));
+    const stem = set.server ? `${set.server.slice(0, 40)}-restored` : "restored";
+    const fresh = set.server && !known.includes(set.server) ? set.server : freeName(stem, new Set(known));
     const there = known.includes(set.server);
     const options = [];
     if (page.namedServers) options.push(["new", "As a new server"]);
     if (there || !page.namedServers) options.push(["over", `Over ${server(set.server)}`]);
     const volumes = set.volumes.length ? list(set.volumes) : "its volumes";
-    ask({
+    // What the hub would call the new volumes, by the server that is to have them.
+    const called = new Map();
+    function namesFor(target) {
+      if (!called.has(target)) {
+        called.set(target, []);
+        const told = (answer) => (called.set(target, Object.values(answer.volumes)), question.refresh());
+        // Where it does not say, the answer to the restore will.
+        api.call("GET", `snapshot-sets/${enc(set.name)}/restore?server=${enc(target)}`).then(told, () => {});
+      }
+      return called.get(target);
+    }
+    const question = ask({
       title: `Restore ${set.name}`,
       say: ({ how, server: name }) => {
         const target = how === "over" ? set.server : name;
+        const names = how === "new" && !name ? [] : namesFor(target);
+        const timed = names.some((each) => /-r[0-9]{4}-[0-9]{4}(-[0-9]+)?$/.test(each));
         return [
-          `Makes ${plural(set.volumes.length, "new volume")} from the snapshots of ${volumes} (${age(set.created)}), and starts ${server(target)} on them, with the image and the choices of then.`,
-          target === set.server
-            ? `The new volumes are named like the old ones, with today's date and time added (${set.volumes[0] ?? "name"}-r…).`
-            : `The new volumes are named as a fresh start of ${server(target)} would name its own.`,
+          how === "over" && running.has(target) ? `${capital(server(target))} is running: stop it first.` : "",
+          `Makes ${plural(set.volumes.length, "new volume")} from the snapshots of ${volumes} (taken ${age(set.created)}), and starts ${server(target)} on them, with the image and the choices of then.`,
+          names.length ? `The new volumes are called ${list(names)}${timed ? ", with the time of the restore in UTC" : ""}.` : "",
           how === "over"
-            ? `From then on ${server(target)} uses the new volumes.${running.has(target) ? " It is running: stop it first." : ""} Its present volumes stay in the list of volumes, and nothing in them changes.`
+            ? `From then on ${server(target)} uses the new volumes. Its present volumes stay in the list of volumes, and nothing in them changes.`
             : `${capital(server(set.server))} and all present volumes stay as they are.`,
         ];
       },
@@ -273,6 +292,7 @@ export function makeActions({ api, page, state, done }) {
       say: () => [
         `Deletes the snapshot ${set.name} of ${server(set.server)} (taken ${age(set.created)}) with its ${plural(set.snapshots.length, "snapshot")}: ${list(set.snapshots) || "none is left"}. Nobody can bring them back.`,
         "The server, its volumes, and what was restored from it before stay.",
+        ...set.snapshots.map((each) => waitFor("snapshot", each, KEPT)),
       ],
       action: "Delete whole-server snapshot",
       run: async () => {

@@ -3,9 +3,11 @@
 //
 // fields: { name, label, kind: "text" | "size" | "select" | "check", value, options?, hint?, only? }
 //   only(values): whether it is asked for, with what else was answered.
-// say(values): the sentences above the fields; they follow what is typed.
+//   value: of a text, may be a function of what else was answered; it follows that until one types.
+// say(values): the sentences above the fields; they follow what is typed, and `refresh()` of what
+// is returned, for what was not known yet.
 
-import { sizeParts } from "./words.js";
+import { sizeParts, units } from "./words.js";
 import { el } from "./table.js";
 
 const box = el("dialog", { class: "kv-dialog", "aria-labelledby": "kv-dialog-title", "aria-describedby": "kv-dialog-say" });
@@ -36,11 +38,16 @@ export function ask({ title, say, fields = [], action, danger, run, closed }) {
 
   let said = "";
   function refresh(event) {
-    const given = values();
-    for (const [name, each] of controls) {
-      each.root.hidden = fields.find((field) => field.name === name).only?.(given) === false;
-      if (event && each.root.contains(event.target)) each.tell("");
+    for (const { name, value } of fields) {
+      const each = controls.get(name);
+      if (event && each.root.contains(event.target)) {
+        each.tell("");
+        each.typed = true;
+      }
+      if (typeof value === "function" && !each.typed) each.write(value(values()));
     }
+    const given = values();
+    for (const { name, only } of fields) controls.get(name).root.hidden = only?.(given) === false;
     const lines = say(given).filter(Boolean);
     if (said === lines.join("\n")) return;
     said = lines.join("\n");
@@ -107,6 +114,7 @@ export function ask({ title, say, fields = [], action, danger, run, closed }) {
   const first = [...controls.values()].find((each) => !each.root.hidden && each.kind !== "check");
   // Nothing is deleted by an Enter too many.
   (danger ? cancel : (first ?? go)).focus();
+  return { refresh: () => refresh() };
 }
 
 let number = 0;
@@ -139,7 +147,7 @@ function control({ name, label, kind = "text", value = "", options = [], hint = 
       return /^[0-9]+(\.[0-9]+)?$/.test(text) ? text + choose.value : text;
     };
   } else {
-    input = el("input", { class: "form-control", value, ...plain, ...described });
+    input = el("input", { class: "form-control", value: typeof value === "function" ? "" : value, ...plain, ...described });
     shown = input;
   }
   const labelled = el("label", { class: kind === "check" ? "form-check-label" : "form-label", for: id }, label);
@@ -151,10 +159,11 @@ function control({ name, label, kind = "text", value = "", options = [], hint = 
     root,
     kind,
     read,
+    write: (text) => input.value === text || (input.value = text),
     focus: () => (input.focus(), input.select?.()),
     tell(text) {
       error.hidden = !text;
-      error.textContent = text.charAt(0).toUpperCase() + text.slice(1);
+      error.textContent = units(text.charAt(0).toUpperCase() + text.slice(1));
       if (text) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     },

@@ -43,12 +43,14 @@ function tell(text, link) {
     return;
   }
   // Two things at once are said both: an own deed, and what the hub tells of it right after.
-  const fresh = performance.now() - told < 1500;
+  const now = performance.now();
   const line = el("p", {}, `${text} `, link && link.href.startsWith("/") ? el("a", { href: link.href }, link.text) : null);
-  if (!fresh) news.replaceChildren();
+  // A link is not taken from under the pointer by what is told next.
+  for (const old of [...news.children]) if (now - told >= 1500 && !(old.querySelector("a") && now - old.told < 30000)) old.remove();
+  line.told = now;
   news.append(line);
   while (news.childElementCount > 3) news.firstElementChild.remove();
-  told = performance.now();
+  told = now;
 }
 
 // --- cells ---
@@ -75,7 +77,7 @@ function sizeCell(volume) {
 
 const when = (field) => (row) => {
   const moment = row[field] || row.created;
-  return moment ? el("time", { datetime: moment, title: words.moment(moment) }, words.age(moment)) : "";
+  return moment ? el("time", { datetime: moment, title: words.moment(moment) }, words.capital(words.age(moment))) : "";
 };
 const time = (field) => (row) => (row[field] || row.created ? Date.parse(row[field] || row.created) : "");
 const name = (row) => el("span", { class: "kv-name" }, row.name);
@@ -289,13 +291,13 @@ function changes(before, now) {
       old.delete(each.name);
       const what = `${noun} ${each.name}`;
       if (was?.state !== each.state && wasTold(each)) continue;
-      if (!was && each.set) continue; // its set tells
+      if (each.set && each.state !== "failed") continue; // its set tells
       if (!was) said.push(`${what} is new: ${words.state(each)}.`);
       else if (was.state !== each.state) said.push(was.state === "growing" && each.state === "ready" ? `${what} has grown to ${words.size(each.size_bytes)}.` : `${what}: ${words.state(each)}.`);
       else if (each.servers && was.servers.join() !== each.servers.join())
         said.push(each.servers.length ? `${what} is used by ${words.list(each.servers.map(words.server))}.` : `${what} is not used by a server any more.`);
     }
-    for (const gone of old.keys()) said.push(`${noun} ${gone} is gone.`);
+    for (const gone of old.values()) if (!gone.set) said.push(`${noun} ${gone.name} is gone.`);
   }
   return said;
 }
