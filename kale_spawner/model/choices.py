@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from kale_spawner.errors import ChoiceInvalid, FieldError
-from kale_spawner.model.quantity import parse_size
+from kale_spawner.model.quantity import QUANTITY, parse_size
 
 VERSION: Literal[1] = 1
 """Of the stored form. `upgrade` turns older ones into this."""
@@ -65,10 +65,16 @@ def _mount(value: str) -> str:
     return value
 
 
-ClaimName = Annotated[str, AfterValidator(_label)]
-ClassName = Annotated[str, AfterValidator(_class)]
-Size = Annotated[str, AfterValidator(_size)]
-MountPath = Annotated[str, AfterValidator(_mount)]
+def _as(pattern: str, longest: int) -> WithJsonSchema:
+    """What the API's document says of a text. It may admit more than the validator beside it,
+    which has the words for what is wrong, and nothing less."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", "maxLength": longest})
+
+
+ClaimName = Annotated[str, AfterValidator(_label), _as(_DNS_LABEL.pattern, 63)]
+ClassName = Annotated[str, AfterValidator(_class), _as(_CLASS_NAME.pattern, 253)]
+Size = Annotated[str, AfterValidator(_size), _as(QUANTITY, 66)]
+MountPath = Annotated[str, AfterValidator(_mount), _as("/|(?:/[^/:]+)+", _MAX_PATH)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]
 
 
@@ -102,7 +108,7 @@ def _origin(value: str) -> str:
 
 Source = Literal["new", "existing", "snapshot", "clone", "shared", "rok"]
 WorkspaceSource = Literal["new", "existing", "none", "snapshot", "clone", "shared", "rok"]
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(_origin), _as("[^ ]+", _MAX_PATH)]
 
 
 class Workspace(_Part):

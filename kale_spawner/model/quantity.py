@@ -14,11 +14,12 @@ from fractions import Fraction
 MAX_BYTES = 2**63 - 1
 """The largest number that the API server keeps for a quantity."""
 
-_QUANTITY = re.compile(
-    r"\+?(?P<number>[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})"
-    r"(?P<suffix>[KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,2})?",
-    re.ASCII,
-)
+_NUMBER = r"[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30}"
+_SUFFIX = r"[KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,2}"
+QUANTITY = rf"\+?(?:{_NUMBER})(?:{_SUFFIX})?"
+"""What a size looks like, as a pattern that JSON Schema has too."""
+
+_QUANTITY = re.compile(rf"\+?(?P<number>{_NUMBER})(?P<suffix>{_SUFFIX})?", re.ASCII)
 _BINARY = {f"{letter}i": Decimal(1024) ** (i + 1) for i, letter in enumerate("KMGTPE")}
 _DECIMAL = {"m": Decimal("0.001")} | {
     letter: Decimal(1000) ** (i + 1) for i, letter in enumerate("kMGTPE")

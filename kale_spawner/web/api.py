@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from http.client import responses
 from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
@@ -21,12 +22,14 @@ from pydantic import BaseModel, ValidationError
 from tornado import web
 
 from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
-from kale_spawner.model.choices import DataVolume, field_errors
+from kale_spawner.model.choices import field_errors
 from kale_spawner.volumes import Claims, Sets, Snapshots
 from kale_spawner.web.openapi import (
     LONGEST_NAME,
+    LONGEST_SEEN,
     LONGEST_WAIT,
     Grow,
+    NewVolume,
     Restore,
     TakeSet,
     TakeSnapshot,
@@ -75,9 +78,9 @@ class Handler(APIHandler):  # type: ignore[misc]
         """The request's body. Raises ChoiceInvalid with all that is wrong with it."""
         if len(self.request.body) > _MOST_BYTES:
             raise web.HTTPError(400, f"The body has more than {_MOST_BYTES} bytes.")
-        data = self.get_json_body()
+        data = self.get_json_body() if self.request.body else {}
         try:
-            return model.model_validate({} if data is None else data)
+            return model.model_validate(data)
         except ValidationError as exc:
             raise ChoiceInvalid(field_errors(exc)) from exc
         except RecursionError as exc:
@@ -86,6 +89,8 @@ class Handler(APIHandler):  # type: ignore[misc]
     def get_json_body(self) -> Any:
         try:
             return super().get_json_body()
+        except UnicodeDecodeError as exc:  # of JupyterHub 5
+            raise web.HTTPError(400, "The body is not in UTF-8.") from exc
         except RecursionError as exc:
             raise web.HTTPError(400, "The body is nested too deeply.") from exc
 
@@ -95,6 +100,21 @@ class Handler(APIHandler):  # type: ignore[misc]
             answer["errors"] = [{"field": e.field, "message": e.message} for e in exc.errors]
         self.set_status(exc.status)
         self.finish(json.dumps(answer))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """JupyterHub's, always with words; a verb that is not offered with those that are."""
+        exc = kwargs.get("exc_info", (None, None))[1]
+        if status_code == 405 and isinstance(exc, web.HTTPError):
+            exc.headers = {"Allow": ", ".join(self._verbs())}  # type: ignore[attr-defined]
+        if isinstance(exc, web.HTTPError) and not exc.reason:
+            exc.reason = responses.get(status_code, "Unknown Error")
+        super().write_error(status_code, **kwargs)
+
+    def _verbs(self) -> list[str]:
+        none = web.RequestHandler._unimplemented_method
+        return [
+            verb for verb in self.SUPPORTED_METHODS if getattr(type(self), verb.lower()) is not none
+        ]
 
     def send(self, view: BaseModel | dict[str, Any], status: int = 200) -> None:
         self.set_status(status)
@@ -111,6 +131,8 @@ class StorageHandler(Handler):
     async def get(self, user_name: str) -> None:
         spawner = self.spawner_of(user_name)
         wait, seen = self._wait(), self.get_argument("seen", "")
+        if len(seen) > LONGEST_SEEN:
+            raise web.HTTPError(400, "seen: write a version that this told")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         watches = await spawner._watch()
@@ -168,7 +190,7 @@ class VolumesHandler(ListHandler):
     @_told
     async def post(self, user_name: str) -> None:
         spawner = self.spawner_of(user_name)
-        made = await Claims(spawner).create(self.body(DataVolume))
+        made = await Claims(spawner).create(self.body(NewVolume))
         self.send(volume_view(made, await spawner._cluster()), 201)
 
 
@@ -236,7 +258,12 @@ class SetHandler(ItemHandler):
 
 
 class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
-    """Start a server with what a set holds, as the hub starts any server."""
+    """Start a server with what a set holds, as the hub starts any server.
+
+    The hub's other verbs would take the set's name for a server's.
+    """
+
+    put = patch = delete = web.RequestHandler._unimplemented_method
 
     slow_spawn_timeout = 2
     """Seconds in which a refusal is still told here; the pending page tells what comes later."""
@@ -247,7 +274,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         server = self.get_argument("server", "")
         if len(server) > LONGEST_NAME:
             raise web.HTTPError(400, f"server: write at most {LONGEST_NAME} characters")
-        _, names = await self.volumes_of(user_name).restored(name, server)
+        _, names = await Sets(self.spawner_of(user_name)).restored(name, server)
         self.send({"volumes": names})
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]

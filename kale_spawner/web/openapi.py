@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,10 +13,19 @@ LONGEST_WAIT = 30.0
 """Seconds."""
 LONGEST_NAME = 255
 """Of a server, in characters."""
+LONGEST_SEEN = 64
+"""Characters; a version has fewer."""
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NewVolume(DataVolume):
+    """A volume that no server mounts yet: what is made at a start, with a name."""
+
+    source: Literal["new", "snapshot", "clone", "rok"] = "new"
+    name: ClaimName
 
 
 class Grow(Body):
@@ -72,9 +81,17 @@ class _Nothing(Body):
     pass
 
 
-class _Error(BaseModel):
+class _Wrong(Body):
+    field: str
+    message: str
+
+
+class _Error(Body):
+    """errors: of a body, one entry a field."""
+
     status: int
     message: str
+    errors: list[_Wrong] = []
 
 
 class _Operation:
@@ -99,7 +116,7 @@ class _Operation:
 
 _QUERY: dict[str, dict[str, Any]] = {
     "wait": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
-    "seen": {"type": "string", "maxLength": 64},
+    "seen": {"type": "string", "maxLength": LONGEST_SEEN},
     "snapshot": {"type": "string", "enum": ["true", "false"]},
     "server": {"type": "string", "maxLength": LONGEST_NAME},
 }
@@ -112,7 +129,7 @@ _Operation(
     query=("wait", "seen"),
 )
 _Operation("get", f"{_OF}/volumes", "The user's volumes", _Volumes)
-_Operation("post", f"{_OF}/volumes", "Make a volume", VolumeView, 201, DataVolume)
+_Operation("post", f"{_OF}/volumes", "Make a volume", VolumeView, 201, NewVolume)
 _Operation("get", f"{_OF}/volumes/{{name}}", "One volume", VolumeView)
 _Operation("patch", f"{_OF}/volumes/{{name}}", "Make it grow", VolumeView, 202, Grow)
 _Operation(
@@ -186,7 +203,8 @@ def document(base: str) -> dict[str, Any]:
             },
         }
         if each.body is not None:
-            operation["requestBody"] = {"required": True, **_json(schema(each.body))}
+            needed = any(field.is_required() for field in each.body.model_fields.values())
+            operation["requestBody"] = {"required": needed, **_json(schema(each.body))}
         paths.setdefault(each.path, {})[each.verb] = operation
     return {
         "openapi": "3.1.0",

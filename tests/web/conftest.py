@@ -79,9 +79,10 @@ class Cluster:
         for pod in self.pods():
             _but(404, partial(self.core.delete_namespaced_pod, pod, self.namespace))
         for name in self.claims():
-            _but(404, partial(self._forget, name))
+            _but(404, partial(self.forget, name))
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """Take away a claim, which no controller does."""
         free = {"metadata": {"finalizers": None}}
         self.core.delete_namespaced_persistent_volume_claim(name, self.namespace)
         self.core.patch_namespaced_persistent_volume_claim(name, self.namespace, free)

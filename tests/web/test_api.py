@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.parse
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.web.browserless import Answer, call
+from tests.web.browserless import call
 from tests.web.conftest import Cluster, Hub
 
 SCOPES = {
@@ -131,44 +127,3 @@ def test_the_document_names_every_handler(hub: Hub) -> None:
     text = json.dumps(document)
     for reference in {each.split('"')[0] for each in text.split("#/components/schemas/")[1:]}:
         assert reference in document["components"]["schemas"]
-
-
-NAMES = st.one_of(
-    st.sampled_from(["letters", "secret", "none", "../secret", "%2e%2e", "{slug}", "a" * 300]),
-    st.text(min_size=1, max_size=12),
-)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | NAMES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=6,
-)
-FIELDS = ["name", "source", "origin", "size", "mount", "storage_class", "volume", "server", "over"]
-BODIES = st.one_of(
-    st.dictionaries(st.sampled_from(FIELDS), VALUES | st.sampled_from(["1Gi", "clone", "new"])),
-    VALUES,
-)
-CALLS = st.tuples(
-    st.sampled_from(["GET", "POST", "PATCH", "DELETE", "PUT"]),
-    st.sampled_from(["storage", "volumes", "snapshots", "snapshot-sets"]),
-    st.lists(NAMES, max_size=2),
-    BODIES,
-)
-
-
-def test_nothing_that_is_sent_ends_in_a_failure_or_at_anothers(hub: Hub, cluster: Cluster) -> None:
-    ann, _ = token(hub, "ann"), token(hub, "bob")
-    cluster.claim("secret", "bob")
-    cluster.claim("letters", "ann")
-
-    @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(CALLS)
-    def send(what: tuple[str, str, list[str], Any]) -> None:
-        method, kind, names, body = what
-        path = "/".join(urllib.parse.quote(name, safe="") for name in names)
-        place = f"/users/ann/{kind}" + (f"/{path}" if path else "")
-        answer: Answer = call(hub.url, ann, method, place, body)
-        assert answer.status < 500, (what, answer.text)
-        assert "bob" not in answer.text
-        assert cluster.claims().get("secret") == "10Gi"
-
-    send()
