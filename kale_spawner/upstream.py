@@ -155,6 +155,7 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
 
     async def _watch(self) -> Watches:
         missing = await self._snapshots_missing()
+        groups = None if missing else await self._group_resource()
         work = {
             "pods": self._start_watching_pods(),
             "claims": self._watching("persistentvolumeclaims", WakingClaims, _STORAGE),
@@ -165,7 +166,7 @@ class UpstreamSpawner(KubeSpawner):  # type: ignore[misc]
                 "snapshots": self._watching("volumesnapshots", WakingCustom, _STORAGE),
                 "shared_snapshots": self._watching("shared-snapshots", WakingCustom, _SHARED),
             }
-        if not missing and (groups := await self._group_resource()):
+        if groups is not None:
             work["group_snapshots"] = self._watching(
                 "volumegroupsnapshots", WakingCustom, _STORAGE, resource=groups
             )

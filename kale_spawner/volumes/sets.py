@@ -59,8 +59,9 @@ class Sets(Snapshots):
         self.can_take(have, claims)
         owner = self._owner()
         name = name or stamped(owner.slug, datetime.now(UTC), have.sets())
-        if name in have.sets():
-            raise Busy(f'You have a snapshot "{name}" of a server already. Choose another name.')
+        if (former := have.sets().get(name)) is not None:
+            what = "is still being deleted" if former.deleting else "of a server is there already"
+            raise Busy(f'Your snapshot "{name}" {what}. Choose another name.')
         mark = SetMark(name, len(own), server, choice)
         news = [
             NewSnapshot(

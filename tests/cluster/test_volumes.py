@@ -62,7 +62,7 @@ async def test_a_whole_server_is_kept_and_restored_as_another_and_over_itself(
     wrote = shell(cluster, namespace, spawner.pod_name, WRITE)
     saved = await spawner.snapshot_all("monday")
     assert (saved.size, saved.grouped) == (2, grouped)
-    with pytest.raises(Busy, match='a snapshot "monday" of a server already'):
+    with pytest.raises(Busy, match='"monday" of a server is there already'):
         await spawner.snapshot_all("monday")
     await all_ready(spawner, "monday")
     shell(cluster, namespace, spawner.pod_name, "rm /home/jovyan/one /data/two; sync")

@@ -227,7 +227,7 @@ export function makeActions({ api, page, state, done }) {
       action: "Take snapshot",
       run: async (given) => {
         const set = await api.call("POST", "snapshot-sets", given);
-        done(`Whole-server snapshot ${set.name} is being taken: ${plural(set.volumes.length, "volume")}.`);
+        done(`Whole-server snapshot ${set.name} is being taken: ${plural(set.size, "volume")}, ${set.kind_text}.`);
       },
     });
   }
@@ -290,7 +290,7 @@ export function makeActions({ api, page, state, done }) {
       title: `Delete ${set.name}?`,
       danger: true,
       say: () => [
-        `Deletes the snapshot ${set.name} of ${server(set.server)} (taken ${age(set.created)}) with its ${plural(set.snapshots.length, "snapshot")}: ${list(set.snapshots) || "none is left"}. Nobody can bring them back.`,
+        `Deletes the snapshot ${set.name} of ${server(set.server)} (taken ${age(set.created)}) with its ${plural(set.size, "snapshot")}: of ${list(set.volumes) || "nothing that is left"}. Nobody can bring them back.`,
         "The server, its volumes, and what was restored from it before stay.",
         ...set.snapshots.map((each) => waitFor("snapshot", each, KEPT)),
       ],
