@@ -1,4 +1,5 @@
-"""Which volumes the hub is busy with: a start that will mount one, a deletion that has begun.
+"""Which volumes the hub is busy with: a start that will mount one, a deletion that has begun; and
+what it has to tell of the last one.
 
 Neither shows in the cluster yet, and each excludes the other. All of it is for the one thread
 of the hub: between asking and entering nothing else runs.
@@ -15,11 +16,13 @@ class Holds:
     """Volumes by their key, "namespace/name".
 
     deleting: what is told of a deletion under way. told: why the last one did not happen.
+    full: the volume that a server's last start found full, by the key of its pod.
     """
 
     starting: dict[str, dict[object, str]] = field(default_factory=dict)
     deleting: dict[str, str] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    full: dict[str, str] = field(default_factory=dict)
 
     def start(self, token: object, server: str, keys: Iterable[str]) -> str | None:
         """Enter a start's volumes, all or none: the key of one that is being deleted, or None."""
