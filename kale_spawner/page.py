@@ -25,8 +25,19 @@ _KUBESPAWNERS = ("profile", "profile_options")
 class PageSpawner(PlanningSpawner):
     """Shows the page, and stores what it sends only if that can be done."""
 
-    _full = ""
-    """The volume that the last start found full: the page offers to make it larger."""
+    @property
+    def _full(self) -> str:
+        """The volume that this server's last start found full: the page offers to make it larger.
+
+        The hub discards the spawner of a start that failed, and this has to outlive it.
+        """
+        return self.holds.full.get(self._pod_key, "")
+
+    @_full.setter
+    def _full(self, volume: str) -> None:
+        self.holds.full.pop(self._pod_key, None)
+        if volume:
+            self.holds.full[self._pod_key] = volume
 
     @default("options_form")
     def _default_options_form(self) -> Any:

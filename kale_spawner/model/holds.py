@@ -1,4 +1,5 @@
-"""Which volumes the hub is busy with: a start that will mount one, a deletion that has begun.
+"""Which volumes the hub is busy with: a start that will mount one, a deletion that has begun; and
+what it has to tell of the last one.
 
 Neither shows in the cluster yet, and each excludes the other. All of it is for the one thread
 of the hub: between asking and entering nothing else runs.
@@ -17,6 +18,7 @@ class Holds:
     deleting: what is told of a deletion under way. told: why the last one did not happen.
     taking, adopting: sets that are being asked for, or whose snapshots are being made known, by
     "namespace/user/name".
+    full: the volume that a server's last start found full, by the key of its pod.
     """
 
     starting: dict[str, dict[object, str]] = field(default_factory=dict)
@@ -24,6 +26,7 @@ class Holds:
     told: dict[str, str] = field(default_factory=dict)
     taking: set[str] = field(default_factory=set)
     adopting: set[str] = field(default_factory=set)
+    full: dict[str, str] = field(default_factory=dict)
 
     def start(self, token: object, server: str, keys: Iterable[str]) -> str | None:
         """Enter a start's volumes, all or none: the key of one that is being deleted, or None."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
+import subprocess
+from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Demo
+import localcluster
+from tests.browser.conftest import NAME, Demo
 from tests.browser.steps import START, choose, contents, log_in, start, stop, write
 
 LAB = "/lab(/|\\?|$)"
@@ -56,6 +59,15 @@ def agree(dialog: Locator, button: str) -> None:
 def see_it_start(page: Page, ends_at: str) -> None:
     page.locator("#kv-news").get_by_role("link", name="See it start").click()
     page.wait_for_url(re.compile(ends_at), wait_until="commit", timeout=START)
+
+
+def fill(pod: str, folder: str) -> None:
+    """Until not one block is free there."""
+    kubeconfig = Path(localcluster.status(NAME).kubeconfig)
+    kubectl = [kubeconfig.parent / "bin" / "kubectl", "--kubeconfig", kubeconfig]
+    sizes = ("1M", "4k")
+    fill = "; ".join(f"dd if=/dev/zero of={folder}/fill-{each} bs={each}" for each in sizes)
+    subprocess.run([*kubectl, "exec", pod, "--", "sh", "-c", f"{fill}; sync"], check=True)
 
 
 def test_a_whole_server_comes_back_as_it_was(page: Page, demo: Demo) -> None:
@@ -172,3 +184,27 @@ def test_volumes_are_cloned_grown_and_deleted_with_nothing_lost(page: Page, demo
     mount = page.locator('input[name="data_volumes.0.mount"]').input_value()
     start(page, f"/user/walt{LAB}")
     assert contents(page, "walt", f"{mount.removeprefix('/home/jovyan/')}/one.txt") == content
+
+
+def test_a_full_volume_is_told_and_grows_at_a_press(page: Page, demo: Demo) -> None:
+    log_in(page, demo, "flora")
+    choose(page, demo, "jupyter-kale")
+    page.locator("#kale-volumes > summary").click()
+    page.locator('input[name="workspace.size"]').fill("100")
+    page.locator('select[name="workspace.size_unit"]').select_option("Mi")
+    start(page, LAB)
+    write(page, "notes.txt", "kept")
+    fill("jupyter-flora", "/home/jovyan")
+    stop(page, demo)
+
+    choose(page, demo, "jupyter-kale")
+    page.get_by_role("button", name="Start").click()
+    failed = page.get_by_text('Spawn failed: Volume "flora-workspace" is full').first
+    expect(failed).to_be_visible(timeout=START)
+
+    choose(page, demo, "jupyter-kale")
+    expect(page.locator("#kale-full-volume")).to_contain_text("flora-workspace was full")
+    expect(page.locator('input[name="workspace.grow"]')).to_have_value("150")
+    told = start(page, LAB)
+    assert any("flora-workspace" in line and "grow" in line for line in told), told
+    assert contents(page, "flora", "notes.txt") == "kept"

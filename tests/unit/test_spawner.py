@@ -467,3 +467,11 @@ async def test_users_cannot_end_the_hub(
         await spawner.start()
     refused_by_an_older_hub = not tells and exc.status < 500
     assert spawner.handler.settings["failure_count"] == (1 if refused_by_an_older_hub else 2)
+
+
+async def test_that_a_volume_was_full_outlives_the_spawner_that_found_it():
+    make_spawner()._full = "alice-workspace"
+    assert make_spawner()._full == "alice-workspace"
+    assert make_spawner(server="lab")._full == ""
+    make_spawner()._full = ""
+    assert make_spawner()._full == ""

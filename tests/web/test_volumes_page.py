@@ -590,7 +590,7 @@ def test_a_hub_that_does_not_answer_is_told_and_asked_less_and_less(
     opened.wait_for_timeout(2500)
     assert storage.polls - before <= 4
     storage.heal()
-    storage.state["volumes"] = [volume("after")]
+    storage.changed(volumes=[volume("after")])
     opened.get_by_role("button", name="Ask now").press("Enter")
     expect(row(opened, "after")).to_be_visible()
     expect(trouble).to_be_hidden()

@@ -302,13 +302,18 @@ function changes(before, now) {
   return said;
 }
 
+let unsaid = null; // the state before what is not told yet
+
 function takeIn(fresh) {
-  const first = !state.version;
-  const before = state;
+  if (state.version) unsaid ??= state;
   state = fresh;
   show();
-  if (first) return;
-  const said = changes(before, fresh);
+  if (!document.querySelector("dialog[open]")) sayChanges();
+}
+
+function sayChanges() {
+  const said = unsaid ? changes(unsaid, state) : [];
+  unsaid = null;
   if (said.length) tell(said.slice(0, 3).join(" ") + (said.length > 3 ? ` And ${words.plural(said.length - 3, "further change")}.` : ""));
 }
 
@@ -352,6 +357,7 @@ const live = keepLive(api, state.version, takeIn, complain);
 document.querySelector("dialog").addEventListener("close", () => {
   setTimeout(() => {
     for (const [said, link] of heldBack.splice(0)) tell(said, link);
+    sayChanges();
   });
 });
 window.addEventListener("hashchange", () => {
