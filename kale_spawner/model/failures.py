@@ -111,9 +111,11 @@ def _claims_failed(scene: Scene) -> StartFailed | None:
         if _BUSY_SOURCE.search(message):
             continue
         if _NO_VOLUME.search(message) or count(event) >= _TRIES:
+            filled = (claim.get("spec") or {}).get("dataSource")
+            instead = "Copy or restore it anew under another name" if filled else "Try another size"
             return StartFailed(
                 f'Volume "{name}" could not be made: {message}. '
-                "Try another size, or ask your administrator.",
+                f"{instead}, or ask your administrator.",
                 "volume",
             )
     for name, claim in scene.claims.items():

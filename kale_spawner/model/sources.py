@@ -351,7 +351,7 @@ def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> s
         return reason
     if parse_size(text) < claim.size_bytes:
         smaller = f"{text} is less than it has ({claim.capacity}), and a volume cannot shrink"
-        return f"{smaller}; leave the size out, or write a larger one"
+        return f"{smaller}; write a larger one, or leave it as it is"
     if claim.phase != "Bound":
         return "it was never mounted, and cannot grow before that; start a server with it first"
     return cannot_grow(claim, cluster)

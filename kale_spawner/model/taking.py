@@ -91,21 +91,15 @@ def group_label(claims: Iterable[Claim]) -> str:
 def group_manifest(
     news: Sequence[NewSnapshot], group_class: str, version: str, owner: Owner
 ) -> Manifest:
-    """A VolumeGroupSnapshot that takes all of a set, whose claims have their `group_label`.
-
-    Its own name is new each time: snapshots of a group that is gone stay for ever where another
-    group of its name has come (github.com/kubernetes-csi/external-snapshotter 8.7, which looks
-    for the group of a snapshot by its name).
-    """
+    """A VolumeGroupSnapshot that takes all of a set, whose claims have their `group_label`."""
     mark, reason = news[0].set, news[0].reason
     assert mark is not None
-    own = owner.annotations.get(marks.START, "")[:8]
     members = {new.claim.name: _of_volume(new) for new in news}
     return {
         "apiVersion": f"{GROUP_SNAPSHOTS}/{version}",
         "kind": "VolumeGroupSnapshot",
         "metadata": {
-            "name": f"{mark.name[:54]}-{own}",
+            "name": new_name(mark.name, owner),
             "labels": _labels(owner, mark),
             "annotations": _owned(owner)
             | _of_set(mark, reason)
@@ -161,6 +155,14 @@ def _of_set(mark: SetMark | None, reason: str) -> dict[str, str]:
         noted[marks.CHOICE] = json.dumps(mark.choice, sort_keys=True)
         noted[SERVERNAME_LABEL] = mark.server
     return {key: value for key, value in noted.items() if value}
+
+
+def new_name(name: str, owner: Owner, number: int = 0) -> str:
+    """Of an object that takes a part of the set `name`, or all of it. It is new each time: two
+    users may give one name, and snapshots of a group that is gone stay for ever where another
+    group of its name has come (external-snapshotter 8.7 looks for a group by its name)."""
+    own = owner.annotations.get(marks.START, "")[:8]
+    return f"{name[:50]}-{own}" + (f"-{number}" if number else "")
 
 
 def role_of(claim: Claim) -> Role:

@@ -29,6 +29,7 @@ from kale_spawner.model.taking import (
     group_label,
     group_manifest,
     members_of_pod,
+    new_name,
     new_names,
     restored_choice,
     stamped,
@@ -65,7 +66,7 @@ class Sets(Snapshots):
         mark = SetMark(name, len(own), server, choice)
         news = [
             NewSnapshot(
-                f"{name[:58]}-{number}",
+                new_name(name, owner, number),
                 claim,
                 self._class_of(claim, cluster),
                 member.mount,

@@ -207,11 +207,11 @@ class VolumeHandler(ItemHandler):
     @needs_scope("servers")  # type: ignore[untyped-decorator]
     @_told
     async def delete(self, user_name: str, name: str) -> None:
-        asked = self.get_argument("snapshot", "")
-        if asked not in ("", "true", "false"):
+        asked = self.get_argument("snapshot", None)
+        if asked not in (None, "true", "false"):
             raise web.HTTPError(400, "snapshot: write true or false")
         claims = Claims(self.spawner_of(user_name))
-        last = await claims.delete(name, {"true": True, "false": False}.get(asked))
+        last = await claims.delete(name, None if asked is None else asked == "true")
         self.send({"snapshot": last}, 202)
 
 

@@ -94,7 +94,7 @@ const kaleRules = (data) => {
     const limit = limitError(bytes, size);
     if (limit) return limit;
     if (bytes < BigInt(claim.bytes))
-      return `${size} is less than it has (${claim.size}), and a volume cannot shrink; leave the size out, or write a larger one`;
+      return `${size} is less than it has (${claim.size}), and a volume cannot shrink; write a larger one, or leave it as it is`;
     if (!claim.bound) return "it was never mounted, and cannot grow before that; start a server with it first";
     return claim.fixed;
   }
