@@ -90,6 +90,12 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(kubeconfig: str) -> Iterator[Cluster]:
+    with made_namespace(kubeconfig) as made:
+        yield made
+
+
+@contextmanager
+def made_namespace(kubeconfig: str) -> Iterator[Cluster]:
     api = config.new_client_from_config(kubeconfig)
     core, namespace = client.CoreV1Api(api), f"web-{secrets.token_hex(4)}"
     core.create_namespace({"metadata": {"name": namespace}})
@@ -140,7 +146,7 @@ def start_hub(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Start a hub with jupyterhub_config.py and these further lines of configuration."""
     with ExitStack() as stack:
         yield lambda lines: stack.enter_context(
-            _running_hub(cluster, tmp_path_factory.mktemp("hub"), lines)
+            running_hub(cluster, tmp_path_factory.mktemp("hub"), lines)
         )
 
 
@@ -151,7 +157,10 @@ def hub(start_hub: StartHub) -> Hub:
 
 
 @contextmanager
-def _running_hub(cluster: Cluster, folder: Path, lines: str) -> Iterator[Hub]:
+def running_hub(
+    cluster: Cluster, folder: Path, lines: str, tell: Callable[[str], object] = print
+) -> Iterator[Hub]:
+    """tell: takes the hub's log when it has ended."""
     port, token = _free_port(), secrets.token_hex(16)
     settings = folder / "config.py"
     settings.write_text(
@@ -188,7 +197,7 @@ def _running_hub(cluster: Cluster, folder: Path, lines: str) -> Iterator[Hub]:
     finally:
         process.terminate()
         process.wait(30)
-        print(f"--- {log}\n{log.read_text()[-20000:]}")
+        tell(f"--- {log}\n{log.read_text()[-20000:]}")
 
 
 def _until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
