@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,15 +24,29 @@ REFUSALS = {"403": 403, "409": 409, "422": 422, "429": 429, "500": 500}
 FAULTS = (*REFUSALS, "hangs", "lost")
 """hangs: no answer, and nothing done. lost: it is done, and the answer does not come."""
 
+KILLS = ("killed before", "killed after")
+"""The hub's process is killed at this call: before it reaches the server, or once it is done."""
+
+READING = ("403", "hangs")
+"""What is only read is asked again or done without: two faults of it stand for all."""
+
+QUICK: dict[str, Any] = {
+    "KaleSpawner": {"delete_grace_period": 0, "k8s_api_request_timeout": 1, "start_timeout": 40},
+    "KaleVolumes": {"max_data_volumes": 3},
+}
+"""Settings with which a call that hangs is soon asked again."""
+
 
 @dataclass
 class Door:
-    """calls: those counted since `arm`, as "POST persistentvolumeclaims ?dryRun"."""
+    """calls: those counted since `arm`, as "POST persistentvolumeclaims (dry run)". kill: ends
+    whoever calls."""
 
     session: aiohttp.ClientSession
     target: str
     address: str = ""
     calls: list[str] = field(default_factory=list)
+    kill: Callable[[], None] | None = None
     _at: int | str | None = None
     _fault: str = ""
     _armed: bool = False
@@ -61,6 +75,11 @@ class Door:
             event = asyncio.Event()
             self._held.append(event)
             await event.wait()
+            return _status(500)
+        if fault in KILLS and self.kill is not None:
+            if fault == "killed after":
+                await self._passed(request, lost=True)
+            self.kill()
             return _status(500)
         return await self._passed(request, lost=fault == "lost")
 
@@ -126,3 +145,10 @@ def _status(code: int) -> web.Response:
     """As the API server would say it."""
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
     return web.json_response({**body, "message": f"refused by the test ({code})"}, status=code)
+
+
+def print_table(what: str, table: dict[tuple[str, str], str]) -> None:
+    """For whoever reads the output: `pytest -s`."""
+    print(f"\n{what}: {len(table)} faults")
+    for (call, fault), said in table.items():
+        print(f"  {call:45} {fault:6} {said[:110]}")

@@ -4,6 +4,9 @@ nothing left that nobody can see, and the user told something true."""
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,14 @@ from kubernetes.client import CoreV1Api
 import localcluster
 from kale_spawner.errors import KaleError
 from kale_spawner.spawner import KaleSpawner
+from kale_spawner.volumes import Snapshots
 from kale_spawner.web.shown import Shown
-from tests.cluster.faults import FAULTS, Door, door
+from tests.cluster.faults import FAULTS, KILLS, QUICK, READING, Door, door, print_table
 from tests.cluster.servers import Make, claims, pods, shell, start
 from tests.cluster.waiting import eventually
 
 HELD = "head -c 2000000 /dev/urandom > /home/jovyan/held; sync; sha256sum < /home/jovyan/held"
-READ = "sha256sum < /home/jovyan/held"
-READING = ("403", "hangs")
+READ = "for folder in /home/jovyan /copied /restored; do sha256sum < $folder/held; done"
 CHANGING = {
     "POST persistentvolumeclaims (dry run)",
     "POST pods (dry run)",
@@ -30,10 +33,6 @@ CHANGING = {
     "POST pods",
 }
 """All calls of a start that change something, or ask whether they may."""
-QUICK: dict[str, Any] = {
-    "KaleSpawner": {"delete_grace_period": 0, "k8s_api_request_timeout": 1, "start_timeout": 40},
-    "KaleVolumes": {"max_data_volumes": 2},
-}
 
 
 @pytest.fixture
@@ -42,17 +41,19 @@ async def passage(cluster: localcluster.Status) -> AsyncIterator[Door]:
         yield made
 
 
+ALL = {"kept", "fresh", "copied", "restored"}
 ONE = {"profile": "singleuser", "workspace": {"name": "kept", "size": "1Gi"}}
 
 
 def choice(size: str) -> dict[str, Any]:
-    """Uses one volume again, makes it grow, makes a new one and copies one."""
+    """Uses one volume again, makes it grow, makes a new one, copies one and restores one."""
     return {
         "profile": "singleuser",
         "workspace": {"source": "existing", "name": "kept", "size": size},
         "data_volumes": [
             {"mount": "/new", "size": "1Gi", "name": "fresh"},
             {"source": "clone", "origin": "kept", "name": "copied", "mount": "/copied"},
+            {"source": "snapshot", "origin": "saved", "name": "restored", "mount": "/restored"},
         ],
     }
 
@@ -67,6 +68,21 @@ def forget(core: CoreV1Api, namespace: str) -> None:
         core.delete_namespaced_persistent_volume_claim(name, namespace)
     listing = core.list_namespaced_persistent_volume_claim
     eventually(lambda: {each.metadata.name for each in listing(namespace).items} == {"kept"})
+
+
+async def written(cluster: localcluster.Status, spawner: KaleSpawner) -> str:
+    """The checksum of what a first server wrote into its volume, of which a snapshot is kept."""
+    await start(spawner, ONE)
+    held = shell(cluster, spawner.namespace, spawner.pod_name, HELD)
+    await Snapshots(spawner).take("kept", "saved")
+    await Snapshots(spawner).until_ready(["saved"])
+    await spawner.stop(now=True)
+    return held
+
+
+def read(cluster: localcluster.Status, spawner: KaleSpawner) -> set[str]:
+    """The checksums in the volume, in its copy and in what was restored from it."""
+    return set(shell(cluster, spawner.namespace, spawner.pod_name, READ).splitlines())
 
 
 async def tried(spawner: KaleSpawner, options: dict[str, Any]) -> str:
@@ -98,9 +114,7 @@ async def test_every_call_of_a_start_gone_wrong(
     namespace: str,
 ) -> None:
     spawner = make(QUICK)
-    await start(spawner, ONE)
-    held = shell(cluster, namespace, spawner.pod_name, HELD)
-    await spawner.stop(now=True)
+    held = await written(cluster, spawner)
     kept = uids(core_v1, namespace)["kept"]
     calls, size = await calls_of(spawner, passage), 1100
     table: dict[tuple[str, str], str] = {}
@@ -121,11 +135,9 @@ async def test_every_call_of_a_start_gone_wrong(
                 assert spawner.pod_name not in pods(core_v1, namespace), (call, fault, said)
                 assert await tried(spawner, choice(f"{size}Mi")) == "", (call, fault, said)
                 there = uids(core_v1, namespace)
-            assert set(there) == {"kept", "fresh", "copied"}, (call, fault, said)
+            assert set(there) == ALL, (call, fault, said)
             assert pods(core_v1, namespace) == [spawner.pod_name], (call, fault)
-            assert shell(cluster, namespace, spawner.pod_name, READ) == held, (call, fault)
-            again = "sha256sum < /copied/held"
-            assert shell(cluster, namespace, spawner.pod_name, again) == held, (call, fault)
+            assert read(cluster, spawner) == {held}, (call, fault)
             await spawner.stop(now=True)
             # Not every start asks for all that another one reads.
             if call in passage.calls:
@@ -175,9 +187,7 @@ async def test_a_hub_that_ends_at_any_call_of_a_start(
 ) -> None:
     """The next hub knows nothing but what the first one stored; its start finds what is there."""
     first = make(QUICK)
-    await start(first, ONE)
-    held = shell(cluster, namespace, first.pod_name, HELD)
-    await first.stop(now=True)
+    held = await written(cluster, first)
     kept = uids(core_v1, namespace)["kept"]
     calls, size = await calls_of(first, passage), 1100
     for at in range(len(calls)):
@@ -201,14 +211,41 @@ async def test_a_hub_that_ends_at_any_call_of_a_start(
         following = make(QUICK, state=dying.get_state())
         assert await tried(following, choice(f"{size}Mi")) == "", at
         there = uids(core_v1, namespace)
-        assert (there["kept"], set(there)) == (kept, {"kept", "fresh", "copied"}), at
+        assert (there["kept"], set(there)) == (kept, ALL), at
         assert pods(core_v1, namespace) == [following.pod_name], at
-        assert shell(cluster, namespace, following.pod_name, READ) == held, at
+        assert read(cluster, following) == {held}, at
         await following.stop(now=True)
 
 
-def print_table(what: str, table: dict[tuple[str, str], str]) -> None:
-    """For whoever reads the output: `pytest -s`."""
-    print(f"\n{what}: {len(table)} faults")
-    for (call, fault), said in table.items():
-        print(f"  {call:45} {fault:6} {said[:110]}")
+async def test_a_hub_that_is_killed_at_any_change_of_a_start(
+    make: Make,
+    passage: Door,
+    cluster: localcluster.Status,
+    core_v1: CoreV1Api,
+    namespace: str,
+) -> None:
+    """A process of its own, ended by SIGKILL; the next hub knows what was stored before."""
+    first = make(QUICK)
+    held = await written(cluster, first)
+    kept, stored = uids(core_v1, namespace)["kept"], first.get_state()
+    size = 1100
+    for call in sorted(CHANGING):
+        for fault in KILLS:
+            forget(core_v1, namespace)
+            size += 1
+            wanted = choice(f"{size}Mi")
+            told = json.dumps([passage.address, cluster.kubeconfig, namespace, wanted])
+            hub = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.cluster.dyinghub", told
+            )
+            passage.kill = hub.kill
+            passage.arm(call, fault)
+            assert await asyncio.wait_for(hub.wait(), 60) == -signal.SIGKILL, (call, fault)
+            passage.disarm()
+            following = make(QUICK, state=stored)
+            assert await tried(following, wanted) == "", (call, fault)
+            there = uids(core_v1, namespace)
+            assert (there["kept"], set(there)) == (kept, ALL), (call, fault)
+            assert pods(core_v1, namespace) == [following.pod_name], (call, fault)
+            assert read(cluster, following) == {held}, (call, fault)
+            await following.stop(now=True)
