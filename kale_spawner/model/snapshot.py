@@ -126,8 +126,9 @@ class SnapshotSet:
 
     @property
     def taking(self) -> bool:
-        """Whether snapshots of it are still to come."""
-        return self.group is not None and not self.whole and not self.error
+        """Whether snapshots of it are still to come; also after an error, which the cluster may
+        get over."""
+        return self.group is not None and not self.whole
 
     @property
     def ready(self) -> bool:

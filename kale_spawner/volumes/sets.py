@@ -35,7 +35,7 @@ from kale_spawner.model.taking import (
     stamped,
 )
 from kale_spawner.volumes.snapshots import Snapshots
-from kale_spawner.volumes.storage import SNAPSHOT_SECONDS, called, told
+from kale_spawner.volumes.storage import SNAPSHOT_SECONDS, Trouble, called, told
 from kale_spawner.wire import APP_CONTAINER
 
 _log = logging.getLogger(__name__)
@@ -131,10 +131,13 @@ class Sets(Snapshots):
     async def until_all_ready(self, name: str) -> None:
         """Return once a volume can be made from each. Raises Busy when that fails, or is late."""
 
+        trouble = Trouble()
+
         def ready(have: Inventory) -> bool:
             found = self.named(have, name)
             failed = [each.error for each in found.snapshots if each.error and not each.ready]
-            if error := found.error or next(iter(failed), ""):
+            error = found.error or next(iter(failed), "")
+            if trouble.stays(error):
                 raise Busy(f'snapshot "{name}" failed: {error}')
             return found.ready
 

@@ -17,7 +17,7 @@ from kale_spawner.model.taking import (
     snapshot_manifest,
     stamped,
 )
-from kale_spawner.volumes.storage import SNAPSHOT_SECONDS, Storage, told
+from kale_spawner.volumes.storage import SNAPSHOT_SECONDS, Storage, Trouble, told
 
 
 class Snapshots(Storage):
@@ -51,12 +51,14 @@ class Snapshots(Storage):
     async def until_ready(self, names: Sequence[str]) -> None:
         """Return once all these snapshots are. Raises Busy when one fails, or takes too long."""
 
+        troubles = {name: Trouble() for name in names}
+
         def ready(have: Inventory) -> bool:
             for name in names:
                 found = have.snapshots.get(name)
                 if found is None:
                     raise Busy(f'snapshot "{name}" was deleted meanwhile.')
-                if found.error and not found.ready:
+                if troubles[name].stays("" if found.ready else found.error):
                     raise Busy(f'snapshot "{name}" failed: {found.error}')
             return all(have.snapshots[name].ready for name in names)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,9 @@ from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.sources import NewClaim
 from kale_spawner.settings import KaleVolumes
 
+_log = logging.getLogger(__name__)
 SNAPSHOT_SECONDS = 600.0
+_ERROR_SECONDS = 10.0
 _SEEN_SECONDS = 15.0
 
 
@@ -80,7 +84,13 @@ class Storage:
         """Goes on when the request that began it was answered."""
         going = asyncio.ensure_future(work)
         self.spawner.background.add(going)
-        going.add_done_callback(self.spawner.background.discard)
+
+        def over(going: asyncio.Future[None]) -> None:
+            self.spawner.background.discard(going)
+            if not going.cancelled() and (error := going.exception()) is not None:
+                _log.error("%s: %r", self.spawner.user.name, error)
+
+        going.add_done_callback(over)
         return going
 
     async def _until_going(self, claims: Sequence[str] = (), snapshots: Sequence[str] = ()) -> None:
@@ -110,6 +120,21 @@ class Storage:
                     raise Busy(late)
                 await waiter.wait(1.0)
         return have
+
+
+class Trouble:
+    """An error that the cluster may get over: it counts once it has stayed for some seconds."""
+
+    _since: float | None = None
+
+    def stays(self, error: str) -> bool:
+        """Whether it does; "" is none."""
+        if not error:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = time.monotonic()
+        return time.monotonic() - self._since >= _ERROR_SECONDS
 
 
 @contextmanager
