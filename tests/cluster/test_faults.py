@@ -85,6 +85,21 @@ def read(cluster: localcluster.Status, spawner: KaleSpawner) -> set[str]:
     return set(shell(cluster, spawner.namespace, spawner.pod_name, READ).splitlines())
 
 
+def intact(
+    spawner: KaleSpawner,
+    core: CoreV1Api,
+    cluster: localcluster.Status,
+    kept: str,
+    held: str,
+    *why: object,
+) -> None:
+    """One pod, one claim of each name, the first of them as it was, and every byte."""
+    there = uids(core, spawner.namespace)
+    assert (there["kept"], set(there)) == (kept, ALL), why
+    assert pods(core, spawner.namespace) == [spawner.pod_name], why
+    assert read(cluster, spawner) == {held}, why
+
+
 async def tried(spawner: KaleSpawner, options: dict[str, Any]) -> str:
     """What the user is told; "" where the server runs."""
     try:
@@ -134,10 +149,7 @@ async def test_every_call_of_a_start_gone_wrong(
                 assert set(there) == {"kept"}, (call, fault, said, there)
                 assert spawner.pod_name not in pods(core_v1, namespace), (call, fault, said)
                 assert await tried(spawner, choice(f"{size}Mi")) == "", (call, fault, said)
-                there = uids(core_v1, namespace)
-            assert set(there) == ALL, (call, fault, said)
-            assert pods(core_v1, namespace) == [spawner.pod_name], (call, fault)
-            assert read(cluster, spawner) == {held}, (call, fault)
+            intact(spawner, core_v1, cluster, kept, held, call, fault, said)
             await spawner.stop(now=True)
             # Not every start asks for all that another one reads.
             if call in passage.calls:
@@ -210,10 +222,7 @@ async def test_a_hub_that_ends_at_any_call_of_a_start(
         passage.disarm()
         following = make(QUICK, state=dying.get_state())
         assert await tried(following, choice(f"{size}Mi")) == "", at
-        there = uids(core_v1, namespace)
-        assert (there["kept"], set(there)) == (kept, ALL), at
-        assert pods(core_v1, namespace) == [following.pod_name], at
-        assert read(cluster, following) == {held}, at
+        intact(following, core_v1, cluster, kept, held, at)
         await following.stop(now=True)
 
 
@@ -244,8 +253,5 @@ async def test_a_hub_that_is_killed_at_any_change_of_a_start(
             passage.disarm()
             following = make(QUICK, state=stored)
             assert await tried(following, wanted) == "", (call, fault)
-            there = uids(core_v1, namespace)
-            assert (there["kept"], set(there)) == (kept, ALL), (call, fault)
-            assert pods(core_v1, namespace) == [following.pod_name], (call, fault)
-            assert read(cluster, following) == {held}, (call, fault)
+            intact(following, core_v1, cluster, kept, held, call, fault)
             await following.stop(now=True)
