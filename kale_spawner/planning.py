@@ -17,12 +17,12 @@ from kale_spawner.model.choices import Choice, UnlistedChoice, upgrade
 from kale_spawner.model.claim import uses_of
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.growth import NewClaim
 from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Inventory, make_inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.names import expand
 from kale_spawner.model.plan import Plan, make_plan
-from kale_spawner.model.sources import NewClaim
 from kale_spawner.offers import Offers, Profile, check_image, make_limits
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 from kale_spawner.upstream import UpstreamSpawner

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kale_spawner.model import marks
+from kale_spawner.model.growth import NewClaim
 from kale_spawner.model.limits import Owner
-from kale_spawner.model.sources import NewClaim
 from kale_spawner.wire import (
     COMPONENT_LABEL,
     SERVERNAME_LABEL,

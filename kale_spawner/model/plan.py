@@ -13,13 +13,14 @@ from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import Choice, DataVolume, Workspace
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.growth import Growth, NewClaim
 from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, Role, data_template
 from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quota import quota_errors
-from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Growth, NewClaim, Sources, Volume
+from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Sources, Volume
 
 HOME = "/home/jovyan"
 

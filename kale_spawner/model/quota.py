@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kale_spawner.errors import FieldError
 from kale_spawner.model.cluster import Cluster, Quota
+from kale_spawner.model.growth import Growth, NewClaim
 from kale_spawner.model.quantity import format_size, parse_size
-from kale_spawner.model.sources import Growth, NewClaim
 
 _STORAGE, _CLAIMS = "requests.storage", "persistentvolumeclaims"
 _OF_CLASS = ".storageclass.storage.k8s.io/"

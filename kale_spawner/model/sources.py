@@ -6,7 +6,7 @@ Each source has one method, which says what is wrong with it, or notes what it c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import DataVolume, Workspace
 from kale_spawner.model.claim import Claim, Origin
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.growth import Growth, NewClaim, growth_error
 from kale_spawner.model.images import EMPTY_FOREVER
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner, Role
@@ -28,28 +29,6 @@ FILLED = ("snapshot", "clone", "rok")
 Volume = Workspace | DataVolume
 _UNCHANGED = "an existing volume cannot change this"
 _GIVEN = "the volume is shared as it is; leave this out"
-
-
-@dataclass(frozen=True)
-class NewClaim:
-    """A claim to be made. storage_class "" leaves it to the cluster's default. origin: what it
-    is filled from; None for an empty one."""
-
-    name: str
-    size: str
-    storage_class: str
-    access_mode: str
-    role: Role
-    mount: str
-    origin: Origin | None = None
-
-
-@dataclass(frozen=True)
-class Growth:
-    """A claim that is to have a larger size."""
-
-    claim: Claim
-    size: str
 
 
 class Sources:
@@ -343,29 +322,6 @@ class Sources:
         if self.cluster.classes is not None and not self.cluster.storage_class(new.storage_class):
             self._tell(f"{field}.storage_class", _no_class(new.storage_class, self.cluster))
         self.create[field] = new
-
-
-def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> str | None:
-    """Why a claim cannot get this size, or None."""
-    if reason := rules.size_error(text, limits):
-        return reason
-    if parse_size(text) < claim.size_bytes:
-        smaller = f"{text} is less than it has ({claim.capacity}), and a volume cannot shrink"
-        return f"{smaller}; write a larger one, or leave it as it is"
-    if claim.phase != "Bound":
-        return "it was never mounted, and cannot grow before that; start a server with it first"
-    return cannot_grow(claim, cluster)
-
-
-def cannot_grow(claim: Claim, cluster: Cluster) -> str | None:
-    """Why this claim can never grow, or None."""
-    found = cluster.storage_class(claim.storage_class)
-    if found is not None and not found.expandable:
-        return (
-            f'volumes of the class "{found.name}" cannot grow; copy its files to a larger one, '
-            "or ask your administrator (allowVolumeExpansion)"
-        )
-    return None
 
 
 def rok_error(url: str, hosts: tuple[str, ...]) -> str | None:

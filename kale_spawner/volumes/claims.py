@@ -16,11 +16,12 @@ from kale_spawner.errors import (
 from kale_spawner.model.choices import DataVolume
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.failures import not_grown
+from kale_spawner.model.growth import Growth, growth_error
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.model.quota import quota_errors
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import Growth, Sources, growth_error
+from kale_spawner.model.sources import Sources
 from kale_spawner.volumes.snapshots import Snapshots
 from kale_spawner.volumes.storage import Storage, called, told
 

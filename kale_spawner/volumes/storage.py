@@ -17,10 +17,10 @@ from kale_spawner.kube.watch import Resource, Watches
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.failures import refusal
+from kale_spawner.model.growth import NewClaim
 from kale_spawner.model.holds import Holds
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
-from kale_spawner.model.sources import NewClaim
 from kale_spawner.settings import KaleVolumes
 
 _log = logging.getLogger(__name__)

@@ -20,11 +20,12 @@ from markupsafe import Markup
 from kale_spawner.errors import FieldError
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.growth import cannot_grow
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import FILLED, cannot_grow
+from kale_spawner.model.sources import FILLED
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import (
     human_size,

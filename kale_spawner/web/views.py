@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from kale_spawner.kube.usage import Usage
 from kale_spawner.model.claim import Claim, Origin, Shared
 from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.growth import cannot_grow
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.quantity import format_size
 from kale_spawner.model.snapshot import Snapshot, SnapshotSet
-from kale_spawner.model.sources import cannot_grow
 
 _KINDS = {
     "group": "all volumes at one instant",

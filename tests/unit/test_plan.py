@@ -7,12 +7,12 @@ import pytest
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import read_choice
 from kale_spawner.model.claim import Claim
+from kale_spawner.model.growth import NewClaim
 from kale_spawner.model.images import DataPreset, WorkspacePreset
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.mounts import Mount
 from kale_spawner.model.plan import Offer, Plan, make_plan
-from kale_spawner.model.sources import NewClaim
 
 GI = 2**30
 OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from kale_spawner.model.claims import claim_manifest
+from kale_spawner.model.growth import NewClaim
 from kale_spawner.model.limits import Owner
 from kale_spawner.model.mounts import Mount
 from kale_spawner.model.plan import Plan
 from kale_spawner.model.pod import App, Gateway, add_gateway, add_volumes, harden, set_app
-from kale_spawner.model.sources import NewClaim
 from kale_spawner.wire import KINDS
 
 PLAN = Plan(

@@ -12,12 +12,12 @@ from kale_spawner.model.choices import read_choice
 from kale_spawner.model.claim import Claim, Origin, Shared, Use
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster, Quota, SnapshotClass, StorageClass
+from kale_spawner.model.growth import Growth
 from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Offer, Plan, make_plan
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import Growth
 
 GI = 2**30
 TUESDAY = datetime(2026, 11, 24, 9, tzinfo=UTC)

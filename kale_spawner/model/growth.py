@@ -1,0 +1,56 @@
+"""Claims that are to be made, or to be larger, and why one cannot grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kale_spawner.model import limits as rules
+from kale_spawner.model.claim import Claim, Origin
+from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.limits import Limits, Role
+from kale_spawner.model.quantity import parse_size
+
+
+@dataclass(frozen=True)
+class NewClaim:
+    """A claim to be made. storage_class "" leaves it to the cluster's default. origin: what it
+    is filled from; None for an empty one."""
+
+    name: str
+    size: str
+    storage_class: str
+    access_mode: str
+    role: Role
+    mount: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A claim that is to have a larger size."""
+
+    claim: Claim
+    size: str
+
+
+def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> str | None:
+    """Why a claim cannot get this size, or None."""
+    if reason := rules.size_error(text, limits):
+        return reason
+    if parse_size(text) < claim.size_bytes:
+        smaller = f"{text} is less than it has ({claim.capacity}), and a volume cannot shrink"
+        return f"{smaller}; write a larger one, or leave it as it is"
+    if claim.phase != "Bound":
+        return "it was never mounted, and cannot grow before that; start a server with it first"
+    return cannot_grow(claim, cluster)
+
+
+def cannot_grow(claim: Claim, cluster: Cluster) -> str | None:
+    """Why this claim can never grow, or None."""
+    found = cluster.storage_class(claim.storage_class)
+    if found is not None and not found.expandable:
+        return (
+            f'volumes of the class "{found.name}" cannot grow; copy its files to a larger one, '
+            "or ask your administrator (allowVolumeExpansion)"
+        )
+    return None
