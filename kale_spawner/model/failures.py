@@ -142,7 +142,7 @@ def not_grown(claim: str, size: str, detail: str) -> StartFailed:
     if "exceeded quota" in detail:
         return refusal(detail)
     return Refused(
-        f'Volume "{claim}" could not grow to {size}: {_short(detail)}. Start without growing it, '
+        f'Volume "{claim}" could not grow to {size}: {_short(detail)}. Leave it at its size, '
         "copy it to a larger one, or ask your administrator.",
         "growth",
     )

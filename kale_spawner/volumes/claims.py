@@ -129,7 +129,8 @@ class Claims(Storage):
                 await self._unused(claim)
             found = await self._objects.claim(claim.name)
             if found is not None and found["metadata"]["uid"] == claim.uid:
-                await self._objects.delete_claim(found)
+                with told():
+                    await self._objects.delete_claim(found)
                 await self._until_going(claims=[claim.name])
         except KaleError as exc:
             _log.warning("%s was not deleted: %s", key, exc)

@@ -32,6 +32,7 @@ from kale_spawner.web.words import (
     problem,
     sentence,
     summary_line,
+    thing_name,
     thing_words,
     used_by,
 )
@@ -109,7 +110,11 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"thing_words": thing_words, "split_quantity": split_quantity}
+_environment.filters |= {
+    "thing_name": thing_name,
+    "thing_words": thing_words,
+    "split_quantity": split_quantity,
+}
 
 _BLANK: dict[str, Any] = {
     "source": "new",

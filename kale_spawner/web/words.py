@@ -50,14 +50,20 @@ def claim_words(claim: Claim, now: datetime) -> str:
 
 
 def snapshot_words(snapshot: Snapshot, now: datetime) -> str:
-    """ "of data-1, part of monday, 10 GiB, 3 days old": one snapshot in a list."""
-    whose = f"of {snapshot.volume}" if snapshot.volume else ""
-    part = f"part of {snapshot.set}" if snapshot.set else ""
+    """ "of data-1, 10 GiB, 3 days old": one snapshot in a list; one of a set is called by both."""
+    whose = f"of {snapshot.volume}" if snapshot.volume and not snapshot.set else ""
     state = "" if snapshot.ready else "not ready"
     size = human_size(snapshot.size_bytes) if snapshot.size_bytes else ""
     shared = "shared" if snapshot.shared else ""
-    words = [whose, part, size, age(snapshot.taken or snapshot.created, now), shared, state]
+    words = [whose, size, age(snapshot.taken or snapshot.created, now), shared, state]
     return ", ".join(word for word in words if word)
+
+
+def thing_name(thing: Claim | Snapshot) -> str:
+    """Its name; of a snapshot of a set, which the cluster may call by numbers, "monday: data-1"."""
+    if isinstance(thing, Snapshot) and thing.set:
+        return f"{thing.set}: {thing.volume}"
+    return thing.name
 
 
 def thing_words(thing: Claim | Snapshot, now: datetime) -> str:

@@ -70,7 +70,7 @@ async def test_what_does_not_pass_is_given_up_in_time(
 ) -> None:
     api.troubles = [trouble] * 100
     began = time.monotonic()
-    error = await failing(api, attempt=0.2, total=0.5)
+    error = await failing(api, attempt=0.5, total=1.0)
     assert time.monotonic() - began < 5
     assert isinstance(error, errors.Unreachable)
     assert error.status == 503

@@ -80,11 +80,13 @@ const when = (field) => (row) => {
   return moment ? el("time", { datetime: moment, title: words.moment(moment) }, words.capital(words.age(moment))) : "";
 };
 const time = (field) => (row) => (row[field] || row.created ? Date.parse(row[field] || row.created) : "");
-const name = (row) => el("span", { class: "kv-name" }, row.name);
+// The cluster names a set's snapshots by numbers that nobody can read.
+const called = (row) => (row.set ? `${row.set}: ${row.volume}` : row.name);
+const name = (row) => el("span", { class: "kv-name", title: row.name }, called(row));
 const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used_elsewhere ? ["something else"] : [])];
 const text = (field) => ({ cell: (row) => row[field] ?? "", sort: (row) => row[field] ?? "" });
 const order = { danger: 0, busy: 1, new: 2, ready: 3 };
-const NAME = { id: "name", head: "Name", cell: name, sort: (row) => row.name, className: "kv-first" };
+const NAME = { id: "name", head: "Name", cell: name, sort: called, className: "kv-first" };
 const STATE = { id: "state", head: "State", className: "kv-wide", cell: dot, sort: (row) => order[words.tone(row.state)] };
 const SIZE = { id: "size", head: "Size", cell: (row) => el("span", { class: "kv-num" }, words.size(row.size_bytes ?? row.size)), sort: (row) => row.size_bytes ?? row.size };
 const TAKEN = { id: "taken", head: "Taken", cell: when("taken"), sort: time("taken") };
