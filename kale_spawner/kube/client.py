@@ -27,6 +27,7 @@ from kale_spawner.errors import (
 )
 
 Manifest = dict[str, Any]
+MERGE_PATCH = "application/merge-patch+json"
 _log = logging.getLogger(__name__)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0

@@ -126,7 +126,6 @@ class Facts:
     async def _list(
         self, what: str, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
     ) -> Items | None:
-        self._absent.discard(what)
         try:
             answer = await call(
                 method,
@@ -141,4 +140,5 @@ class Facts:
         except (Conflict, Denied, Rejected) as exc:
             _log.info("%s: %s (%s)", what, exc, exc.detail)
             return None
+        self._absent.discard(what)
         return list(answer.get("items") or ())

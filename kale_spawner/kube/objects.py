@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from kale_spawner.errors import Busy, Conflict, Denied, NotFound, StartFailed
-from kale_spawner.kube.client import Manifest, call
+from kale_spawner.kube.client import MERGE_PATCH, Manifest, call
 from kale_spawner.model import marks
 from kale_spawner.model.claim import owned_by
 from kale_spawner.model.mounted import has_ended, mounts_of
@@ -159,11 +159,8 @@ class Objects:
         await gone_by(deleting, self.claim, metadata)
 
     async def _patch_claim(self, name: str, body: Manifest) -> Manifest:
-        patch, kind = (
-            self.api.patch_namespaced_persistent_volume_claim,
-            "application/merge-patch+json",
-        )
-        return await self.call(patch, name, self.namespace, body, _content_type=kind)
+        patch = self.api.patch_namespaced_persistent_volume_claim
+        return await self.call(patch, name, self.namespace, body, _content_type=MERGE_PATCH)
 
     async def _try_claim(self, claim: Manifest) -> None:
         try:

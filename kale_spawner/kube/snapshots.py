@@ -13,7 +13,7 @@ from typing import Any
 from kubernetes_asyncio.client import CustomObjectsApi
 
 from kale_spawner.errors import ClusterError, NotFound
-from kale_spawner.kube.client import Manifest
+from kale_spawner.kube.client import MERGE_PATCH, Manifest
 from kale_spawner.kube.objects import Objects, all_of, gone_by, made_by, start_of
 from kale_spawner.kube.watch import SNAPSHOTS, Resource
 
@@ -55,9 +55,9 @@ class SnapshotObjects:
 
     async def patch(self, name: str, patch: Manifest) -> None:
         """Merge it in; no error when it is gone."""
-        method, kind = self.custom.patch_namespaced_custom_object, "application/merge-patch+json"
+        method = self.custom.patch_namespaced_custom_object
         with suppress(NotFound):
-            await self._call(method, name, patch, _content_type=kind)
+            await self._call(method, name, patch, _content_type=MERGE_PATCH)
 
     async def delete(self, snapshot: Manifest) -> None:
         """Delete this very snapshot; no error when it is gone, or is another by now."""

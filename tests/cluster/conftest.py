@@ -12,15 +12,13 @@ import pytest
 from kubernetes import client
 from kubernetes.client import CoreV1Api
 from kubernetes.config import new_client_from_config
-from kubernetes_asyncio import config as kube_config
-from kubernetes_asyncio.client import Configuration
 from kubespawner.clients import _client_cache
 
 import images
 import localcluster
 from kale_spawner.spawner import KaleSpawner
 from tests.cluster.faults import Door
-from tests.cluster.servers import CONFIG, LEVEL, Make
+from tests.cluster.servers import LEVEL, Make, connect, settings
 from tests.cluster.waiting import seen
 from tests.spawning import make_spawner
 
@@ -90,18 +88,11 @@ async def make(
     """Makes spawners for the test's namespace; their servers are stopped after it."""
     core_v1.patch_namespace(namespace, {"metadata": {"labels": LEVEL}})
     monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
-    await kube_config.load_kube_config(config_file=cluster.kubeconfig)
-    if passage is not None:
-        configuration = Configuration.get_default_copy()
-        configuration.host = passage.address
-        Configuration.set_default(configuration)
+    await connect(cluster.kubeconfig, passage.address if passage else "")
     made: list[KaleSpawner] = []
 
     def making(config: dict[str, Any] | None = None, **kwargs: Any) -> KaleSpawner:
-        settings = {key: dict(value) for key, value in CONFIG.items()}
-        for group, values in (config or {}).items():
-            settings.setdefault(group, {}).update(values)
-        made.append(make_spawner(settings, namespace=namespace, **kwargs))
+        made.append(make_spawner(settings(config), namespace=namespace, **kwargs))
         return made[-1]
 
     yield making

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from kubernetes.client import CoreV1Api
+from kubernetes_asyncio import config as kube_config
+from kubernetes_asyncio.client import Configuration
 
 import localcluster
 from kale_spawner.spawner import KaleSpawner
@@ -59,6 +61,23 @@ CONFIG: dict[str, Any] = {
 }
 LEVEL = {"pod-security.kubernetes.io/enforce": "restricted"}
 Make = Callable[..., KaleSpawner]
+
+
+def settings(config: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`CONFIG` and, over it, these."""
+    merged = {key: dict(value) for key, value in CONFIG.items()}
+    for group, values in (config or {}).items():
+        merged.setdefault(group, {}).update(values)
+    return merged
+
+
+async def connect(kubeconfig: str, address: str = "") -> None:
+    """Spawners made from now on talk to this cluster; address: of a door in front of it."""
+    await kube_config.load_kube_config(config_file=kubeconfig)
+    if address:
+        configuration = Configuration.get_default_copy()
+        configuration.host = address
+        Configuration.set_default(configuration)
 
 
 async def start(spawner: KaleSpawner, options: dict[str, Any] | None = None) -> str:
