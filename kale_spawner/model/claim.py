@@ -14,6 +14,9 @@ from kale_spawner.model.mounted import has_ended, mounts_of
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.wire import SERVERNAME_LABEL, USERNAME_LABEL
 
+_NOT_GROWN = ("ControllerResizeError", "NodeResizeError")
+"""Conditions of a claim whose driver refused its growth, or that of its file system."""
+
 
 @dataclass(frozen=True)
 class Use:
@@ -78,8 +81,9 @@ class Claim:
     size_bytes: the capacity it has; before it is bound, what was asked for.
     capacity: the same as a quantity. requested_bytes: what was asked for last; more than
     size_bytes while the volume grows. waits_for_mount: what is left of growing is done when a
-    server mounts it. uses: the pods that mount it now. deleting: it is on its way out and cannot
-    be mounted any more. volume: the PersistentVolume's name, "" before it is bound.
+    server mounts it. stuck: why it does not grow, in the driver's words, or "". uses: the pods
+    that mount it now. deleting: it is on its way out and cannot be mounted any more. volume: the
+    PersistentVolume's name, "" before it is bound.
     """
 
     name: str
@@ -95,6 +99,7 @@ class Claim:
     annotations: Mapping[str, str] = field(default_factory=dict)
     requested_bytes: int = 0
     waits_for_mount: bool = False
+    stuck: str = ""
     volume: str = ""
     shared: Shared | None = None
     uid: str = ""
@@ -111,6 +116,11 @@ class Claim:
     @property
     def is_growing(self) -> bool:
         return self.phase == "Bound" and self.requested_bytes > self.size_bytes
+
+    @property
+    def coming_bytes(self) -> int:
+        """The size that it has, or is growing to."""
+        return self.size_bytes if self.stuck else max(self.size_bytes, self.requested_bytes)
 
     @property
     def exclusive(self) -> bool:
@@ -150,7 +160,13 @@ def claim_of(manifest: Mapping[str, Any], uses: Iterable[Use] = ()) -> Claim:
     status = manifest.get("status") or {}
     asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage") or "0"
     capacity = (status.get("capacity") or {}).get("storage") or asked
-    conditions = {each["type"] for each in status.get("conditions") or ()}
+    conditions = {
+        each["type"]: str(each.get("message") or "").rpartition("desc = ")[2]
+        for each in status.get("conditions") or ()
+        if each.get("status") != "False"
+    }
+    grows = bytes_of(asked) > bytes_of(capacity)
+    refused = [conditions[each] for each in _NOT_GROWN if each in conditions]
     return Claim(
         name=metadata["name"],
         size_bytes=bytes_of(capacity),
@@ -165,6 +181,7 @@ def claim_of(manifest: Mapping[str, Any], uses: Iterable[Use] = ()) -> Claim:
         annotations=metadata.get("annotations") or {},
         requested_bytes=bytes_of(asked),
         waits_for_mount="FileSystemResizePending" in conditions,
+        stuck=(refused[0] or "the driver does not say why") if grows and refused else "",
         volume=spec.get("volumeName") or "",
         shared=shared_of(metadata),
         uid=metadata.get("uid") or "",

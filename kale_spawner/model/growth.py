@@ -27,10 +27,16 @@ class NewClaim:
 
 @dataclass(frozen=True)
 class Growth:
-    """A claim that is to have a larger size."""
+    """A claim that is to have another size than was asked for last: more than it has."""
 
     claim: Claim
     size: str
+
+    @property
+    def more_bytes(self) -> int:
+        """What it asks for on top of what was asked for before."""
+        asked = max(self.claim.requested_bytes, self.claim.size_bytes)
+        return max(parse_size(self.size) - asked, 0)
 
 
 def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> str | None:

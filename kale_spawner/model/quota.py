@@ -32,8 +32,7 @@ def quota_errors(
     ]
     for field, growth in grow.items():
         claim = growth.claim
-        more = parse_size(growth.size) - max(claim.requested_bytes, claim.size_bytes)
-        needs.append(_Need(field, claim.storage_class or "", more, 0))
+        needs.append(_Need(field, claim.storage_class or "", growth.more_bytes, 0))
     for quota in cluster.quotas:
         for resource in sorted(quota.hard):
             yield from _exceeded(quota, resource, needs)

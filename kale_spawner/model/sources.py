@@ -162,12 +162,9 @@ class Sources:
         self._mounted(field, claim)
 
     def _growth(self, field: str, claim: Claim, text: str, size: int) -> None:
-        if size <= max(claim.size_bytes, claim.requested_bytes):
-            if size < claim.size_bytes:
-                self._tell(f"{field}.size", growth_error(claim, text, self.limits, self.cluster))
-            return
-        self._tell(f"{field}.size", growth_error(claim, text, self.limits, self.cluster))
-        self.grow[field] = Growth(claim, text)
+        if size not in (claim.size_bytes, claim.requested_bytes):
+            self._tell(f"{field}.size", growth_error(claim, text, self.limits, self.cluster))
+            self.grow[field] = Growth(claim, text)
 
     def _mounted(self, field: str, claim: Claim) -> None:
         """Beside what other servers mount at this moment."""
@@ -270,7 +267,7 @@ class Sources:
         elif claim.phase != "Bound":
             reason = f'"{name}" has never been mounted, so there is nothing to copy'
             self._tell(f"{field}.origin", f"{reason}; choose another")
-        least = format_size(max(claim.size_bytes, claim.requested_bytes))
+        least = format_size(claim.coming_bytes)
         size = volume.size if sized and volume.size else least
         if sized and volume.size and parse_size(volume.size) < claim.size_bytes:
             self._tell(f"{field}.size", _too_small(volume.size, f'"{name}"', claim.capacity))

@@ -61,13 +61,16 @@ class Claims(Storage):
         return await self._seen_claim(new.name)
 
     async def grow(self, name: str, size: str) -> Claim:
-        """Ask for a larger size. Raises ChoiceInvalid about the field `size`."""
+        """Ask for a larger size than it has; less than before, where that is not reached. Raises
+        ChoiceInvalid about the field `size`."""
         have, cluster = await self._facts()
         claim = self._claim(have, name)
         limits = self.spawner._limits(await self.spawner._offers())
         reason = growth_error(claim, size, limits, cluster)
-        if reason is None and parse_size(size) <= max(claim.size_bytes, claim.requested_bytes):
-            reason = f"it has {claim.capacity} already, or is growing to that; write a larger size"
+        if reason is None and parse_size(size) == claim.size_bytes:
+            reason = f"it has {claim.capacity} already; write a larger size"
+        if reason is None and parse_size(size) == claim.requested_bytes:
+            reason = f"that was asked for already ({claim.stuck or 'it is growing'}); write another"
         if reason is None:
             errors = quota_errors({}, {"volume": Growth(claim, size)}, cluster)
             reason = next((error.message for error in errors), None)
@@ -77,7 +80,7 @@ class Claims(Storage):
             await self._objects.grow_claim(name, size)
         except (Conflict, Denied, Rejected) as exc:
             raise not_grown(name, size, exc.detail) from exc
-        return await self._seen_claim(name, parse_size(size))
+        return await self._seen_claim(name, claim.requested_bytes)
 
     async def delete(
         self, name: str, last: bool | None = None, *, decided: bool = False
@@ -151,8 +154,10 @@ class Claims(Storage):
         by = servers[0] if servers else f"pod {pods[0]['metadata']['name']}"
         raise Busy(f'"{claim.name}" is used by {by}. Stop that first; nothing was deleted.')
 
-    async def _seen_claim(self, name: str, size: int = 0) -> Claim:
+    async def _seen_claim(self, name: str, former: int = 0) -> Claim:
+        """former: what was asked for before."""
+
         def seen(have: Inventory) -> bool:
-            return name in have.claims and have.claims[name].requested_bytes >= size
+            return name in have.claims and have.claims[name].requested_bytes != former
 
         return (await self._seen(seen)).claims[name]

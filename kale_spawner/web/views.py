@@ -53,7 +53,7 @@ class VolumeView(_View):
     size: str
     size_bytes: int
     wanted_size: str | None
-    state: Literal["ready", "new", "preparing", "growing", "deleting", "lost"]
+    state: Literal["ready", "new", "preparing", "growing", "growth_failed", "deleting", "lost"]
     state_text: str
     storage_class: str | None
     access_modes: list[str]
@@ -286,6 +286,8 @@ def _state_of(claim: Claim, deleting: str) -> tuple[Any, str]:
         return "new", "made when a server first mounts it"
     if claim.is_growing:
         size = format_size(claim.requested_bytes)
+        if claim.stuck:
+            return "growth_failed", f"could not grow to {size}: {claim.stuck}; ask for less"
         later = claim.waits_for_mount and not claim.uses
         return "growing", f"grows to {size}{' when a server mounts it' if later else ''}"
     return "ready", "ready"

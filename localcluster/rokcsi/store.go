@@ -33,6 +33,11 @@ type store struct {
 	locks  sync.Map // of a thing's path to its *sync.Mutex
 }
 
+// maxBytes is what every file system that may be below holds in one file.
+const maxBytes = 16<<40 - 1<<30
+
+var errTooLarge = status.Error(codes.OutOfRange, "a volume has at most 16 TiB")
+
 type kind string
 
 const (
@@ -148,6 +153,9 @@ func (s *store) create(kind kind, wanted ...record) ([]record, error) {
 		return made, err
 	}
 	for i, one := range wanted {
+		if one.Bytes > maxBytes {
+			return nil, errTooLarge
+		}
 		if one.Source == "" {
 			continue
 		}
@@ -262,6 +270,9 @@ func (s *store) grow(id string, bytes int64) (int64, error) {
 	volume, err := s.get(volumeKind, id)
 	if err != nil || bytes <= volume.Bytes {
 		return volume.Bytes, err
+	}
+	if bytes > maxBytes {
+		return 0, errTooLarge
 	}
 	volume.Bytes = wholeSize(bytes)
 	if err := resize(s.image(volumeKind, id), volume.Bytes); err != nil {

@@ -13,9 +13,12 @@ from kale_spawner.errors import Busy, ChoiceInvalid, Denied, KaleError, Missing,
 from kale_spawner.kube.objects import Objects
 from kale_spawner.kube.watch import SNAPSHOTS
 from kale_spawner.model.choices import DataVolume
+from kale_spawner.model.cluster import Cluster
+from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.spawner import KaleSpawner
 from kale_spawner.volumes import Claims, Sets, Snapshots
+from kale_spawner.web.views import volume_view
 from tests.cluster.servers import Make, claims, refused, shell, start
 from tests.cluster.waiting import eventually
 
@@ -229,6 +232,32 @@ async def test_a_running_volume_grows_and_a_copy_is_made(
         lab, {"profile": "singleuser", "workspace": {"source": "none"}, "data_volumes": [row]}
     )
     assert shell(cluster, namespace, lab.pod_name, "sha256sum < /copy/one") == wrote.split("\n")[0]
+
+
+async def test_a_growth_that_the_driver_refuses_is_told_and_asked_for_with_less(
+    make: Make, cluster: localcluster.Status, namespace: str
+) -> None:
+    spawner = make()
+    volumes = Claims(spawner)
+    await start(spawner, CHOICE)
+    wrote = shell(cluster, namespace, spawner.pod_name, WRITE)
+    assert (await volumes.grow("alice-workspace", "1000Ti")).is_growing
+
+    async def shows(state: str) -> None:
+        await volumes._seen(lambda have: state_of(have) == state, 60, f"it is never {state}")
+
+    def state_of(have: Inventory) -> str:
+        return volume_view(have.claims["alice-workspace"], Cluster()).state
+
+    await shows("growth_failed")
+    assert "has at most 16 TiB" in (await spawner._inventory()).claims["alice-workspace"].stuck
+    with pytest.raises(ChoiceInvalid, match="asked for already"):
+        await volumes.grow("alice-workspace", "1000Ti")
+    await volumes.grow("alice-workspace", "1100Mi")
+    await shows("ready")
+    size = "df -B1 --output=size /home/jovyan | tail -1"
+    eventually(lambda: int(shell(cluster, namespace, spawner.pod_name, size)) > 1080 * 2**20)
+    assert shell(cluster, namespace, spawner.pod_name, READ) == wrote
 
 
 async def test_snapshots_by_themselves_at_stop_and_before_another_image(

@@ -9,7 +9,7 @@ import pytest
 
 from kale_spawner.errors import ChoiceInvalid
 from kale_spawner.model.choices import read_choice
-from kale_spawner.model.claim import Claim, Origin, Shared, Use
+from kale_spawner.model.claim import Claim, Origin, Shared, Use, claim_of
 from kale_spawner.model.claims import claim_manifest
 from kale_spawner.model.cluster import Cluster, Quota, SnapshotClass, StorageClass
 from kale_spawner.model.growth import Growth
@@ -18,6 +18,7 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Offer, Plan, make_plan
 from kale_spawner.model.snapshot import Snapshot
+from kale_spawner.web.views import volume_view
 
 GI = 2**30
 TUESDAY = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -182,6 +183,36 @@ def test_a_larger_size_makes_an_existing_volume_grow() -> None:
     assert plan({"source": "existing", "name": "data", "size": "5Gi"}).grow == ()
     growing = Claim(**{**DATA.__dict__, "requested_bytes": 8 * GI})
     assert plan({"source": "existing", "name": "data", "size": "8Gi"}, growing).grow == ()
+
+
+def test_a_growth_that_the_driver_refused_can_be_asked_for_with_less() -> None:
+    status = {
+        "phase": "Bound",
+        "capacity": {"storage": "5Gi"},
+        "conditions": [
+            {
+                "type": "ControllerResizeError",
+                "status": "True",
+                "message": "failed to expand pvc with rpc error: code = OutOfRange desc = full",
+            }
+        ],
+    }
+    spec = {"storageClassName": "rok-csi", "resources": {"requests": {"storage": "90Gi"}}}
+    manifest = {"metadata": {"name": "data"}, "spec": spec, "status": status}
+    stuck = claim_of(manifest)
+    assert (stuck.stuck, stuck.coming_bytes) == ("full", 5 * GI)
+    shown = volume_view(stuck, CLUSTER)
+    assert (shown.state, shown.wanted_size) == ("growth_failed", "90Gi")
+    assert shown.state_text == "could not grow to 90Gi: full; ask for less"
+    row = {"source": "existing", "name": "data"}
+    assert plan({**row, "size": "8Gi"}, stuck).grow == (Growth(stuck, "8Gi"),)
+    assert Growth(stuck, "8Gi").more_bytes == 0
+    assert plan({**row, "size": "90Gi"}, stuck).grow == ()
+    assert "cannot shrink" in refused({**row, "size": "4Gi"}, stuck)["size"]
+    (copy,) = plan({"source": "clone", "origin": "data", "name": "copy"}, stuck).create
+    assert copy.size == "5Gi"
+    spec["resources"]["requests"]["storage"] = "5Gi"
+    assert claim_of(manifest).stuck == ""
 
 
 @pytest.mark.parametrize(

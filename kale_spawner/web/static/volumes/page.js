@@ -157,7 +157,7 @@ const LISTS = {
 // What was done here a moment ago was told then: that it begins is not told once more.
 const deeds = [];
 const wasTold = (row) =>
-  !["ready", "failed", "lost", "incomplete"].includes(row.state) &&
+  ["busy", "new"].includes(words.tone(row.state)) &&
   deeds.some(([when, names]) => performance.now() - when < 10000 && (names.has(row.name) || names.has(row.set)));
 
 const actions = makeActions({

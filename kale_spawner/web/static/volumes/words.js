@@ -57,7 +57,7 @@ export function stamp(date = new Date()) {
 const REASONS = { stop: "at a stop", image: "before an image change", delete: "before a deletion" };
 export const reason = (word) => REASONS[word] ?? "";
 
-const URGENT = new Set(["lost", "failed", "incomplete"]);
+const URGENT = new Set(["lost", "failed", "growth_failed", "incomplete"]);
 const BUSY = new Set(["preparing", "growing", "deleting", "taking"]);
 export const tone = (state) => (URGENT.has(state) ? "danger" : BUSY.has(state) ? "busy" : state === "new" ? "new" : "ready");
 const STATES = {
@@ -65,6 +65,7 @@ const STATES = {
   new: "new: made at its first use",
   preparing: "being made",
   growing: "growing",
+  growth_failed: "could not grow",
   deleting: "being deleted",
   lost: "lost",
   taking: "being taken",
