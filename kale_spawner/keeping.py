@@ -73,8 +73,8 @@ class KeepingSpawner(PageSpawner):
         if not settings.snapshot_at_stop or not self.last_volumes:
             return
         try:
-            await self.snapshot_all(reason="stop")
-            await Sets(self).keep_latest(self.name or "", settings.keep_automatic)
+            saved = await self.snapshot_all(reason="stop")
+            Sets(self).prune(saved, settings.keep_automatic)
         except KaleError as exc:
             self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
 

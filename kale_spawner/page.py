@@ -128,15 +128,12 @@ class PageSpawner(PlanningSpawner):
     async def _judge(self, data: dict[str, Any], attempt: refused.Refused) -> dict[str, Any]:
         """The choice as it is stored, if it can be planned; else the page shows why not."""
         try:
-            offers = await self._offers()
-            profile, choice, found = offers.judge(data)
-            await self._plan(offers, profile, choice, found)
+            return (await self.judged(data)).stored()
         except ChoiceInvalid as exc:
             attempt.errors = exc.errors
             raise shown(exc) from exc
         except KaleError as exc:
             raise shown(exc) from exc
-        return choice.stored()
 
     def options_from_query(self, query_data: dict[str, Any]) -> Any:
         """A link fills the page in; only a press of the button starts a server."""

@@ -191,6 +191,13 @@ class PlanningSpawner(UpstreamSpawner):
         )
         return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
+    async def judged(self, data: dict[str, Any]) -> Choice:
+        """What is asked for, if it can be planned now. Raises ChoiceInvalid."""
+        offers = await self._offers()
+        profile, choice, found = offers.judge(data)
+        await self._plan(offers, profile, choice, found)
+        return choice
+
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:
         """kubespawner's pod, the administrator's hook, then volumes and gateway."""
         model = await self.get_pod_manifest()

@@ -28,6 +28,7 @@ from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.plan import Plan
 from kale_spawner.model.taking import members_of_plan
 from kale_spawner.model.topology import conflict
+from kale_spawner.volumes.storage import called
 from kale_spawner.web.shown import shown
 from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
 
@@ -75,17 +76,20 @@ class KaleSpawner(KeepingSpawner):
         if self._choice is not None:
             own = self._reads_form_itself
             self._last_choice = dict(self.user_options) if own else self._choice.settled()
-            self._store_options(self._last_choice)
+            self.user_options = self._last_choice
+        self._store()
 
     def _forget_choice(self) -> None:
         """A refused choice does not replace the last good one."""
-        self._store_options(self._last_choice or {})
+        self.user_options = self._last_choice or {}
+        self._store()
 
-    def _store_options(self, options: dict[str, Any]) -> None:
-        self.user_options = options
+    def _store(self) -> None:
+        """Now: of a start that it does not see the end of, the hub keeps nothing by itself."""
         if self.orm_spawner is not None:
-            self.orm_spawner.user_options = options
-            # The hub rolls back what a start left uncommitted when it handles another request.
+            self.orm_spawner.user_options = self.user_options
+            self.orm_spawner.state = self.get_state()
+            # It rolls back what a start left uncommitted when it handles another request.
             stored = inspect(self.orm_spawner, raiseerr=False)
             if stored is not None and stored.session is not None:
                 stored.session.commit()
@@ -147,6 +151,15 @@ class KaleSpawner(KeepingSpawner):
         offers, profile, choice = self._offered, self._profile, self._choice
         if offers is not None and profile is not None and choice is not None:
             plan = await self._plan(offers, profile, choice)
+        for new in plan.create:
+            others = [
+                each for each in self.holds.starters(self._key(new.name)) if each != self.name
+            ]
+            if others:
+                raise Busy(
+                    f'"{new.name}" is being made for {called(others[0])} at this moment. Choose '
+                    f"another name; or wait until that has started, and mount it in both."
+                )
         start_id = uuid.uuid4().hex
         held = self.holds.start(start_id, self.name or "", map(self._key, plan.claims))
         if held is not None:

@@ -116,7 +116,8 @@ class Workspace(_Part):
 
     origin: what a new volume is filled from: the name of a snapshot (source "snapshot") or of a
     volume ("clone"), or an address of Rok's ("rok"). Of "existing" and "shared", `name` says
-    which volume. A larger size than an existing volume has makes it grow.
+    which volume. A larger size than an existing volume has makes it grow; of "none", `size` is
+    what the home folder can hold until the server stops.
     """
 
     source: WorkspaceSource | None = None

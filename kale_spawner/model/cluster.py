@@ -57,6 +57,10 @@ class Cluster:
                 return each
         return None
 
+    def has_class(self, name: str | None) -> bool:
+        """Also where that is not known."""
+        return self.classes is None or self.storage_class(name) is not None
+
     def driver_of_snapshots(self, snapshot_class: str | None) -> str | None:
         """Which driver took the snapshots of this class; None when that is not known."""
         found = (self.snapshot_classes or {}).get(snapshot_class or "")

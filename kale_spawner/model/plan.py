@@ -20,7 +20,7 @@ from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, Role, da
 from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quota import quota_errors
-from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Sources, Volume
+from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Sources, Volume, room_without_volume
 
 HOME = "/home/jovyan"
 
@@ -186,6 +186,7 @@ class _Planner:
         if preset.source != "none":
             values["name"] = self._named(preset.name, DEFAULT_WORKSPACE)
             values["size"] = values["size"] or DEFAULT_SIZE
+        values["size"] = values["size"] or room_without_volume(self.limits)
         values["mount"] = values["mount"] or HOME
         values["storage_class"] = values["storage_class"] or self.limits.storage_classes[0]
         values["access_mode"] = values["access_mode"] or self.limits.access_modes[0]
@@ -215,9 +216,10 @@ class _Planner:
         for field in ("name", "origin", "storage_class", "access_mode"):
             if getattr(asked, field) is not None:
                 self.error(f"workspace.{field}", "there is no volume; leave this out")
-        if merged.size:
-            self.error("workspace.size", rules.size_error(merged.size, self.limits))
-        self._mount("workspace", WORKSPACE, merged, claim=None)
+        size = merged.size or room_without_volume(self.limits)
+        self.error("workspace.size", rules.size_error(size, self.limits))
+        limited = merged.model_copy(update={"size": size})
+        self._mount("workspace", WORKSPACE, limited, claim=None)
 
     def _volume(self, field: str, volume: Volume, sized: bool, name: str) -> None:
         if not self.is_unknown(f"{field}.source"):

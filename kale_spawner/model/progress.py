@@ -59,7 +59,7 @@ def _filled_from(claim: Object) -> str:
     origin = Origin.from_json((claim["metadata"].get("annotations") or {}).get(marks.ORIGIN))
     if origin is None:
         return ""
-    what = {"snapshot": "from snapshot", "clone": "as a copy of"}.get(origin.source, "from")
+    what = {"snapshot": "from snapshot", "clone": "as a clone of"}.get(origin.source, "from")
     return f" {what} {origin.name}"
 
 

@@ -11,6 +11,7 @@ from kale_spawner.model.growth import Growth, NewClaim
 from kale_spawner.model.quantity import format_size, parse_size
 
 _STORAGE, _CLAIMS = "requests.storage", "persistentvolumeclaims"
+_SNAPSHOTS = "count/volumesnapshots.snapshot.storage.k8s.io"
 _OF_CLASS = ".storageclass.storage.k8s.io/"
 
 
@@ -38,6 +39,21 @@ def quota_errors(
             yield from _exceeded(quota, resource, needs)
 
 
+def snapshots_error(wanted: int, cluster: Cluster) -> str | None:
+    """Why so many snapshots more are too many, or None."""
+    for quota in cluster.quotas:
+        if _SNAPSHOTS not in quota.hard:
+            continue
+        left = _left(quota, _SNAPSHOTS)
+        if wanted > left:
+            return (
+                f"Your quota leaves {left or 'no'} snapshots, and this takes {wanted}. Delete one "
+                "that you do not need, or ask your administrator to raise the ResourceQuota "
+                f'"{quota.name}".'
+            )
+    return None
+
+
 def _exceeded(quota: Quota, resource: str, needs: list[_Need]) -> Iterator[FieldError]:
     storage_class, of_class, counted = resource.rpartition(_OF_CLASS)
     counted = counted.removeprefix("count/")
@@ -48,7 +64,7 @@ def _exceeded(quota: Quota, resource: str, needs: list[_Need]) -> Iterator[Field
         wanted = sum(each.bytes for each in counting)
     else:
         wanted = sum(each.claims for each in counting)
-    left = max(_amount(quota.hard[resource]) - _amount(quota.used.get(resource, "0")), 0)
+    left = _left(quota, resource)
     if not counting or wanted <= left:
         return
     largest = max(counting, key=lambda each: (each.bytes, each.claims))
@@ -64,6 +80,10 @@ def _exceeded(quota: Quota, resource: str, needs: list[_Need]) -> Iterator[Field
         f"{text}; choose less, delete a volume that you do not need, or ask your administrator to "
         f'raise the ResourceQuota "{quota.name}"',
     )
+
+
+def _left(quota: Quota, resource: str) -> int:
+    return max(_amount(quota.hard[resource]) - _amount(quota.used.get(resource, "0")), 0)
 
 
 def _class(name: str, cluster: Cluster) -> str:

@@ -27,6 +27,15 @@ FILLED = ("snapshot", "clone", "rok")
 """Sources of a new volume that is not empty."""
 
 Volume = Workspace | DataVolume
+
+
+def room_without_volume(limits: Limits) -> str:
+    """How large the folder is that stands in for a workspace, where nobody says."""
+    most = limits.max_size
+    too_large = most is not None and most < parse_size(DEFAULT_SIZE)
+    return format_size(most or 0) if too_large else DEFAULT_SIZE
+
+
 _UNCHANGED = "an existing volume cannot change this"
 _GIVEN = "the volume is shared as it is; leave this out"
 
@@ -159,6 +168,9 @@ class Sources:
                 self._tell(f"{field}.storage_class", _UNCHANGED)
             if volume.access_mode and volume.access_mode not in claim.access_modes:
                 self._tell(f"{field}.access_mode", _UNCHANGED)
+        if claim.phase == "Pending" and not self.cluster.has_class(claim.storage_class):
+            reason = _no_class(claim.storage_class or "", self.cluster)
+            self._tell(f"{field}.name", f'"{claim.name}" was never mounted, and {reason}')
         self._mounted(field, claim)
 
     def _growth(self, field: str, claim: Claim, text: str, size: int) -> None:
@@ -316,7 +328,7 @@ class Sources:
             self._tell(
                 f"{field}.access_mode", rules.allowed_error(new.access_mode, modes, "the mode")
             )
-        if self.cluster.classes is not None and not self.cluster.storage_class(new.storage_class):
+        if not self.cluster.has_class(new.storage_class):
             self._tell(f"{field}.storage_class", _no_class(new.storage_class, self.cluster))
         self.create[field] = new
 

@@ -107,14 +107,11 @@ class Claims(Storage):
             raise Busy(f'"{name}" is about to be used by {called(starting[0])}. Stop it first.')
         if claim.phase != "Bound":
             first = False  # nothing has been written to it
-        snapshots = Snapshots(self.spawner)
-        if first:
-            snapshots.can_take(have, [claim])
         holds.deleting[key] = "its last snapshot is being taken first" if first else "now"
         holds.told.pop(key, None)
         try:
             await self._unused(claim)
-            taken = await snapshots.take(name, reason="delete") if first else None
+            taken = await Snapshots(self.spawner).take(name, reason="delete") if first else None
         except BaseException:
             del holds.deleting[key]
             raise

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kale_spawner.errors import Busy, ClusterError, Denied, Missing, Refused
+from kale_spawner.errors import Busy, ClusterError, Denied, KaleError, Missing, Refused
 from kale_spawner.kube.snapshots import SnapshotObjects
 from kale_spawner.model import marks
 from kale_spawner.model.claim import Claim
@@ -57,7 +57,7 @@ class Sets(Snapshots):
                 "Start it once with a volume of your own."
             )
         claims = [have.claims[each.claim] for each in own]
-        self.can_take(have, claims)
+        self.can_take(have, claims, cluster)
         owner = self._owner()
         name = name or stamped(owner.slug, datetime.now(UTC), have.sets())
         if (former := have.sets().get(name)) is not None:
@@ -169,6 +169,17 @@ class Sets(Snapshots):
         names = new_names(saved, owner, have, datetime.now(UTC))
         old = [each.volume for each in saved.snapshots]
         return restored_choice(saved, names), dict(zip(old, names, strict=True))
+
+    def prune(self, saved: SnapshotSet, most: int) -> None:
+        """Once it is ready, keep only the latest `most` of the sets of its server."""
+        self._later(self._pruned(saved, most))
+
+    async def _pruned(self, saved: SnapshotSet, most: int) -> None:
+        try:
+            await self.until_all_ready(saved.name)
+            await self.keep_latest(saved.server, most)
+        except KaleError as exc:
+            _log.warning("older automatic snapshots stay beside %s: %s", saved.name, exc)
 
     async def keep_latest(self, server: str, most: int) -> None:
         """Of the sets that were taken by themselves, the latest `most` that are ready stay, and

@@ -10,6 +10,7 @@ from kale_spawner.model.claim import Claim
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Owner
+from kale_spawner.model.quota import snapshots_error
 from kale_spawner.model.snapshot import Snapshot
 from kale_spawner.model.taking import (
     NewSnapshot,
@@ -27,7 +28,7 @@ class Snapshots(Storage):
         """Take one of a volume. Raises what stands in the way."""
         have, cluster = await self._facts()
         claim = self._claim(have, volume)
-        self.can_take(have, [claim])
+        self.can_take(have, [claim], cluster)
         new = NewSnapshot(
             name or stamped(volume, datetime.now(UTC), have.snapshots),
             claim,
@@ -65,13 +66,15 @@ class Snapshots(Storage):
         late = f"a snapshot was not ready after {SNAPSHOT_SECONDS:.0f} seconds"
         await self._seen(ready, SNAPSHOT_SECONDS, late)
 
-    def can_take(self, have: Inventory, claims: Sequence[Claim]) -> None:
+    def can_take(self, have: Inventory, claims: Sequence[Claim], cluster: Cluster) -> None:
         """Raises Refused or Busy where no snapshot of one of these can be taken."""
         if have.snapshots_missing:
             raise Refused(have.snapshots_missing, "no-snapshots")
         for claim in claims:
             if reason := snapshot_class_error(claim):
                 raise Busy(f"No snapshot can be taken: {reason}.")
+        if too_many := snapshots_error(len(claims), cluster):
+            raise Refused(too_many, "quota")
 
     def _class_of(self, claim: Claim, cluster: Cluster) -> str:
         """Of the claim's driver; where that is not known, the only one there is; "" leaves it to

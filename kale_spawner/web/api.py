@@ -281,7 +281,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
     @_told
     async def post(self, user_name: str, name: str) -> None:
         asked = self.body(Restore)
-        user, sets = self.find_user(user_name), Sets(self.spawner_of(user_name))
+        user, spawner = self.find_user(user_name), self.spawner_of(user_name)
         there = asked.server in user.orm_user.orm_spawners
         called = f'server "{asked.server}"' if asked.server else "default server"
         if asked.server in user.spawners and user.spawners[asked.server].active:
@@ -290,7 +290,9 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
             raise Busy(f"You have a {called} already. Choose another name, or restore over it.")
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
-        choice, names = await sets.restored(name, asked.server)
+        choice, names = await Sets(spawner).restored(name, asked.server)
+        # What would be refused leaves no server behind that never started.
+        await spawner.judged(choice)
         self.request.body = json.dumps(choice).encode()
         await UserServerAPIHandler.post(self, user_name, asked.server)
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}"
@@ -314,7 +316,7 @@ async def storage_state(spawner: Any) -> dict[str, Any]:
         ServerView(
             name=name,
             running=bool(spawner.user.spawners[name].active),
-            has_choice=bool(spawner.user.spawners[name].last_volumes),
+            volumes=[each["claim"] for each in spawner.user.spawners[name].last_volumes],
         )
         for name in sorted(spawner.user.orm_user.orm_spawners)
     ]

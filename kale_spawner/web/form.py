@@ -25,7 +25,7 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import FILLED
+from kale_spawner.model.sources import FILLED, room_without_volume
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import (
     human_size,
@@ -216,6 +216,8 @@ def _volume(asked: Mapping[str, Any], view: FormView) -> dict[str, Any]:
     """All fields of a volume. A new one whose claim is there by now is an existing one, unless
     this is what the user typed."""
     volume = {**_BLANK, **{key: value for key, value in asked.items() if value is not None}}
+    if view.submitted is None and volume["source"] == "none":
+        volume["size"] = volume["size"] or room_without_volume(view.limits)
     made = any(claim.name == volume["name"] for claim in view.claims)
     if view.submitted is None and volume["source"] in ("new", *FILLED) and made:
         volume |= {"source": "existing", "origin": "", "size": ""}

@@ -66,7 +66,7 @@ def _volume(fields: Mapping[str, str]) -> dict[str, Any]:
     texts = {name: fields.get(name, "").strip() for name in _WORKSPACE}
     texts["size"] = quantity(texts["size"], fields.get("size_unit", ""))
     if source == "none":
-        return {"source": "none"}
+        return {"source": "none", "size": texts["size"]} if texts["size"] else {"source": "none"}
     if source == "existing":
         size = quantity(fields.get("grow", ""), fields.get("grow_unit", ""))
         texts = {"name": fields.get("claim", "").strip(), "mount": texts["mount"], "size": size}

@@ -105,9 +105,11 @@ class SharedThings(_View):
 
 
 class ServerView(_View):
+    """volumes: those that it was last started with."""
+
     name: str
     running: bool
-    has_choice: bool
+    volumes: list[str]
 
 
 class StateView(_View):
@@ -136,6 +138,8 @@ def volume_view(
         why_not = "it was never mounted"
     elif state == "deleting":
         why_not = "it is being deleted"
+    elif claim.shared is not None:
+        why_not = "it is shared: who shares it can make it larger"
     made = claim.origin
     return VolumeView(
         name=claim.name,
@@ -208,7 +212,7 @@ def set_view(saved: SnapshotSet) -> SetView:
         state=state,
         state_text=text,
         kind=kind,
-        kind_text=_KINDS[kind],
+        kind_text=_KINDS[kind] if saved.size > 1 else "its only volume",
         snapshots=[each.name for each in saved.snapshots],
         volumes=list(saved.volumes),
         size=saved.size,

@@ -115,7 +115,7 @@ def _workspace_words(workspace: Mapping[str, Any], claims: Mapping[str, Claim]) 
         return "No workspace: files are lost when the server stops"
     if source in ("snapshot", "clone", "rok"):
         origin = str(workspace.get("origin", ""))
-        how = {"snapshot": "from snapshot", "clone": "a copy of", "rok": "from"}[source]
+        how = {"snapshot": "from snapshot", "clone": "a clone of", "rok": "from"}[source]
         return f"Workspace {how} {origin}" if origin else "Workspace not chosen yet"
     if source == "shared":
         return f"Workspace {name}, shared" if name else "Workspace not chosen yet"

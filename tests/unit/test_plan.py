@@ -13,6 +13,7 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.mounts import Mount
 from kale_spawner.model.plan import Offer, Plan, make_plan
+from kale_spawner.model.sources import room_without_volume
 
 GI = 2**30
 OLD = Claim("alice-old", 20 * GI, "20Gi", storage_class="rok-csi")
@@ -78,6 +79,9 @@ def test_a_plan_with_everything() -> None:
 def test_no_workspace_is_a_folder_with_a_limit() -> None:
     done = plan({"workspace": {"source": "none", "size": "2Gi"}})
     assert done == Plan(mounts=(Mount("kale-workspace", "/home/jovyan", None, False, "2Gi"),))
+    (mount,) = plan({"workspace": {"source": "none"}}).mounts
+    assert mount.size_limit == "10Gi"
+    assert room_without_volume(Limits(max_size=2**30)) == "1Gi"
 
 
 @pytest.mark.parametrize(

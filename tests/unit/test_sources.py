@@ -17,6 +17,7 @@ from kale_spawner.model.images import WorkspacePreset
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner
 from kale_spawner.model.plan import Offer, Plan, make_plan
+from kale_spawner.model.quota import snapshots_error
 from kale_spawner.model.snapshot import Snapshot
 from kale_spawner.web.views import volume_view
 
@@ -183,6 +184,29 @@ def test_a_larger_size_makes_an_existing_volume_grow() -> None:
     assert plan({"source": "existing", "name": "data", "size": "5Gi"}).grow == ()
     growing = Claim(**{**DATA.__dict__, "requested_bytes": 8 * GI})
     assert plan({"source": "existing", "name": "data", "size": "8Gi"}, growing).grow == ()
+
+
+def test_a_class_that_is_gone_is_told_of_what_was_never_mounted() -> None:
+    lost = Claim(**{**NEVER.__dict__, "name": "lost", "storage_class": "gone"})
+    said = refused({"source": "existing", "name": "lost"}, lost)["name"]
+    assert said.startswith('"lost" was never mounted, and this cluster has no storage class "gone"')
+    bound = Claim(**{**DATA.__dict__, "storage_class": "gone"})
+    assert plan({"source": "existing", "name": "data"}, bound).reuse == (bound,)
+
+
+def test_snapshots_count_in_quotas_too() -> None:
+    counted = "count/volumesnapshots.snapshot.storage.k8s.io"
+    quota = Quota("few", {counted: "5"}, {counted: "4"})
+    cluster = Cluster(quotas=(Quota("other", {"pods": "1"}), quota))
+    assert snapshots_error(1, cluster) is None
+    said = snapshots_error(2, cluster) or ""
+    assert said.startswith("Your quota leaves 1 snapshots, and this takes 2.")
+    assert said.endswith('raise the ResourceQuota "few".')
+
+
+def test_what_is_shared_grows_with_who_shares_it() -> None:
+    shown = volume_view(COMMON, CLUSTER)
+    assert (shown.can_grow, "shared" in shown.why_not_grow) == (False, True)
 
 
 def test_a_growth_that_the_driver_refused_can_be_asked_for_with_less() -> None:

@@ -130,6 +130,7 @@ class Hub:
     url: str
     token: str
     """Of an administrator's service."""
+    process: subprocess.Popen[bytes]
 
     def visitor(self, name: str) -> Visitor:
         """A browser without JavaScript, logged in as `name`."""
@@ -193,7 +194,7 @@ def running_hub(
         )
     try:
         _until_it_answers(process, f"http://127.0.0.1:{port}/hub/health", log)
-        yield Hub(f"http://127.0.0.1:{port}", token)
+        yield Hub(f"http://127.0.0.1:{port}", token, process)
     finally:
         process.terminate()
         process.wait(30)

@@ -301,8 +301,8 @@ def realistic() -> dict[str, Any]:
             ],
         },
         "servers": [
-            {"name": "", "running": True, "has_choice": True},
-            {"name": "lab", "running": True, "has_choice": True},
-            {"name": "big", "running": False, "has_choice": True},
+            {"name": "", "running": True, "volumes": ["data-1"]},
+            {"name": "lab", "running": True, "volumes": ["data-1"]},
+            {"name": "big", "running": False, "volumes": ["data-1"]},
         ],
     }

@@ -267,3 +267,21 @@ def within_the_rules(thing: dict[str, Any]) -> None:
         assert path == str(PurePosixPath("/", path))
         assert ".." not in PurePosixPath(path).parts
         assert not any(PurePosixPath(path).is_relative_to(each) for each in SYSTEM_FOLDERS)
+
+
+def test_a_restore_that_is_refused_leaves_no_server(site: Site) -> None:
+    site.stock()
+    hard = {"hard": {"requests.storage": "1Gi"}}
+    core, namespace = site.cluster.core, site.cluster.namespace
+    quota = {"metadata": {"name": "storage"}, "spec": hard, "status": hard}
+    core.create_namespaced_resource_quota(namespace, quota)
+    try:
+        core.patch_namespaced_resource_quota_status("storage", namespace, {"status": hard})
+        path = "/users/ann/snapshot-sets/ann-monday/restore"
+        answer = call(site.hub.url, site.hub.token, "POST", path, {"server": "again"})
+        assert answer.status == 400, answer.text
+        assert "your quota leaves 1Gi of storage" in answer.json["message"]
+        model = call(site.hub.url, site.hub.token, "GET", "/users/ann?include_stopped_servers").json
+        assert "again" not in model["servers"]
+    finally:
+        core.delete_namespaced_resource_quota("storage", namespace)

@@ -159,7 +159,10 @@ def test_without_javascript_no_volume_is_asked_for_beyond_the_limit() -> None:
 
 
 def test_no_workspace_sends_nothing_else_of_it() -> None:
-    assert sent(view(), workspace__source="none")["workspace"] == {"source": "none"}
+    workspace = sent(view(), workspace__source="none")["workspace"]
+    assert workspace == {"source": "none", "size": "10Gi"}
+    last = view(choice={"workspace": {"source": "none"}})
+    assert sent(last)["workspace"] == {"source": "none", "size": "10Gi"}
 
 
 @pytest.mark.parametrize("how", ["fixed", "hidden"])

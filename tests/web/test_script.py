@@ -255,7 +255,7 @@ FILLED = {
 }
 SIZED = {"size": SIZES.filter(bool)}
 WORKSPACE = st.one_of(
-    st.just({"source": "none"}),
+    st.fixed_dictionaries({"source": st.just("none")}, optional=SIZED),
     st.fixed_dictionaries(SHARED | MOUNT),
     st.fixed_dictionaries(FILLED | MOUNT, optional=SIZED),
     st.fixed_dictionaries(NEW | MOUNT),

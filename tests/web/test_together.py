@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,15 +41,23 @@ def test_two_starts_of_one_server_make_one(hub: Hub, cluster: Cluster) -> None:
     stop(hub, "ida", "lab")
 
 
-def test_two_servers_that_ask_for_one_new_volume_share_one(hub: Hub, cluster: Cluster) -> None:
+def test_of_two_servers_that_ask_for_one_new_volume_one_is_told(hub: Hub, cluster: Cluster) -> None:
     body = {"workspace": {"name": "ida-work", "size": "3Gi"}}
-    answers = at_once(hub, "/users/ida/servers/one", "/users/ida/servers/two", body=body)
-    assert [each.status for each in answers] == [202, 202], answers
-    until(lambda: len(cluster.pods()) == 2)
+    paths = [f"/users/ida/servers/{name}" for name in ("one", "two")]
+    done, refused = at_once(hub, *paths, body=body)
+    assert (done.status, refused.status) == (202, 409), refused.text
+    said = re.search(r'"ida-work" is being made for server (one|two)', refused.json["message"])
+    assert said, refused.text
+    until(cluster.pods)
+    assert len(cluster.pods()) == 1
+    assert server(hub, "ida", said[1])["pending"] == "spawn"
     assert cluster.claims() == {"ida-work": "3Gi"}
-    for pod in cluster.core.list_namespaced_pod(cluster.namespace).items:
-        mounted = [v.persistent_volume_claim for v in pod.spec.volumes]
-        assert [each.claim_name for each in mounted if each] == ["ida-work"]
+    # Who asks for a volume that is there mounts it.
+    other = {"one": "two", "two": "one"}[said[1]]
+    body = {"workspace": {"source": "existing", "name": "ida-work"}}
+    again = call(hub.url, hub.token, "POST", f"/users/ida/servers/{other}", body)
+    assert again.status == 202, again.text
+    until(lambda: len(cluster.pods()) == 2)
     for name in ("one", "two"):
         stop(hub, "ida", name)
 

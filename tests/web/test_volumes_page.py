@@ -46,8 +46,8 @@ def opened(page: Page, hub: Hub, storage: FakeStorage) -> Iterator[Page]:
         "snapshots": [snapshot("data-1-old", "data-1")],
         "sets": [snapshot_set("lab-friday", "lab", ["w"])],
         "servers": [
-            {"name": "", "running": False, "has_choice": True},
-            {"name": "lab", "running": True, "has_choice": True},
+            {"name": "", "running": False, "volumes": ["data-1"]},
+            {"name": "lab", "running": True, "volumes": ["data-1"]},
         ],
     }
     log_in(page, hub)
@@ -615,7 +615,7 @@ def test_a_volume_leads_to_a_server_with_it(opened: Page, storage: FakeStorage) 
     wanted = f"/hub/spawn?{OPT}data_volumes.0.source=existing&{OPT}data_volumes.0.claim=data-1&{OPT}data_volumes.0.mount=%2Fhome%2Fjovyan%2Fdata-1"
     expect(link).to_have_attribute("href", wanted)
     opened.keyboard.press("Escape")
-    storage.changed(servers=[{"name": "", "running": True, "has_choice": True}])
+    storage.changed(servers=[{"name": "", "running": True, "volumes": ["data-1"]}])
     opened.wait_for_timeout(300)
     more(opened, "w").press("Enter")
     link = opened.get_by_role("menuitem", name="Start a server “lab” with it")

@@ -248,7 +248,7 @@
     slot.hidden = !slot.textContent;
     const copied = claimOf(originOf(box));
     const from = box.querySelector('[data-hint$=".origin"]');
-    from.textContent = sourceOf(box) === "clone" && copied?.used ? `${copied.used} now: the copy has what is on the disk at that moment.` : "";
+    from.textContent = sourceOf(box) === "clone" && copied?.used ? `${copied.used} now: the clone has what is on the disk at that moment.` : "";
     from.hidden = !from.textContent;
   }
 
@@ -257,7 +257,7 @@
     const source = sourceOf(box);
     const claim = claimOf(nameOf(box));
     let first = `Workspace ${sizeText(box).replace(/^([0-9.]+)(Mi|Gi|Ti)$/, "$1 $2B")}, new`;
-    const from = { snapshot: "from snapshot", clone: "a copy of", rok: "from" }[source];
+    const from = { snapshot: "from snapshot", clone: "a clone of", rok: "from" }[source];
     if (from) first = originOf(box) ? `Workspace ${from} ${originOf(box)}` : "Workspace not chosen yet";
     if (source === "none") first = "No workspace: files are lost when the server stops";
     const name = nameOf(box);

@@ -75,9 +75,10 @@ const kaleRules = (data) => {
   }
 
   function sizeError({ source, name, origin, size }) {
-    if (["none", "shared"].includes(source) || (source !== "new" && !size)) return "";
+    if (source === "shared" || (source !== "new" && !size)) return "";
     const { bytes, error } = parseSize(size);
     if (error) return error;
+    if (source === "none") return limitError(bytes, size);
     const claim = claimOf(name);
     if (source === "existing") return claim ? growthError(claim, bytes, size) : "";
     if (claim && bytes > BigInt(claim.bytes) && claim.wanted <= claim.bytes)
@@ -166,7 +167,7 @@ const kaleRules = (data) => {
     }));
     return volumes.map((each, index) => {
       const role = index ? "data" : "workspace";
-      if (each.source === "none") return { alone: {}, beside: {} };
+      if (each.source === "none") return { alone: { size: sizeError(each) }, beside: {} };
       const alone = {
         name: nameError(each, role),
         origin: originError(each),

@@ -41,7 +41,7 @@ export function makeActions({ api, page, state, done }) {
   function startLink(volume, shared = false) {
     const running = new Set(state().servers.filter((each) => each.running).map((each) => each.name));
     // To look at a spawn page is enough for JupyterHub to know a name.
-    const known = new Set(state().servers.filter((each) => each.running || each.has_choice).map((each) => each.name));
+    const known = new Set(state().servers.filter((each) => each.running || each.volumes.length).map((each) => each.name));
     if (running.has("") && !page.namedServers) return { text: "Start a server with it", why: "Your server is running: stop it first." };
     const busy = going(volume) || (volume.state === "lost" ? "Its disk is lost." : "");
     const name = running.has("") ? freeName("lab", known) : "";
@@ -207,7 +207,7 @@ export function makeActions({ api, page, state, done }) {
 
   // --- whole-server snapshots ---
 
-  const kept = () => state().servers.filter((each) => each.has_choice);
+  const kept = () => state().servers.filter((each) => each.volumes.length);
 
   function takeSet() {
     const options = kept().map((each) => [each.name, capital(server(each.name)) + (each.running ? " (running)" : "")]);

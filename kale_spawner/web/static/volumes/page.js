@@ -84,6 +84,14 @@ const time = (field) => (row) => (row[field] || row.created ? Date.parse(row[fie
 const called = (row) => (row.set ? `${row.set}: ${row.volume}` : row.name);
 const name = (row) => el("span", { class: "kv-name", title: row.name }, called(row));
 const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used_elsewhere ? ["something else"] : [])];
+// What a stopped server takes up again when it starts.
+const keptBy = (volume) => state.servers.filter((each) => !each.running && each.volumes.includes(volume.name)).map((each) => words.server(each.name));
+function usedCell(volume) {
+  const users = usedBy(volume);
+  const kept = keptBy(volume);
+  if (users.length || !kept.length) return words.capital(words.list(users));
+  return el("span", { class: "kv-quiet" }, `${words.capital(words.list(kept))}, stopped`);
+}
 const text = (field) => ({ cell: (row) => row[field] ?? "", sort: (row) => row[field] ?? "" });
 const order = { danger: 0, busy: 1, new: 2, ready: 3 };
 const NAME = { id: "name", head: "Name", cell: name, sort: called, className: "kv-first" };
@@ -101,7 +109,7 @@ const LISTS = {
       NAME,
       STATE,
       { ...SIZE, cell: sizeCell },
-      { id: "used", head: "Used by", cell: (row) => words.capital(words.list(usedBy(row))), sort: (row) => usedBy(row).join() },
+      { id: "used", head: "Used by", cell: usedCell, sort: (row) => usedBy(row).join() || keptBy(row).join() },
       { id: "made", head: "Made", cell: when("created"), sort: time("created") },
       { id: "from", head: "From", className: "kv-wide", ...text("origin_text"), cell: (row) => words.capital(row.origin_text) },
     ],
