@@ -168,9 +168,7 @@ class Sources:
                 self._tell(f"{field}.storage_class", _UNCHANGED)
             if volume.access_mode and volume.access_mode not in claim.access_modes:
                 self._tell(f"{field}.access_mode", _UNCHANGED)
-        if claim.phase == "Pending" and not self.cluster.has_class(claim.storage_class):
-            reason = _no_class(claim.storage_class or "", self.cluster)
-            self._tell(f"{field}.name", f'"{claim.name}" was never mounted, and {reason}')
+        self._tell(f"{field}.name", never_made(claim, self.cluster))
         self._mounted(field, claim)
 
     def _growth(self, field: str, claim: Claim, text: str, size: int) -> None:
@@ -331,6 +329,14 @@ class Sources:
         if not self.cluster.has_class(new.storage_class):
             self._tell(f"{field}.storage_class", _no_class(new.storage_class, self.cluster))
         self.create[field] = new
+
+
+def never_made(claim: Claim, cluster: Cluster) -> str | None:
+    """Why a claim that no server mounted yet will get no volume, or None."""
+    name = claim.storage_class
+    if claim.phase != "Pending" or not name or cluster.has_class(name):
+        return None
+    return f'"{claim.name}" was never mounted, and {_no_class(name, cluster)}'
 
 
 def rok_error(url: str, hosts: tuple[str, ...]) -> str | None:

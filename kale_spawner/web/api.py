@@ -282,6 +282,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
     async def post(self, user_name: str, name: str) -> None:
         asked = self.body(Restore)
         user, spawner = self.find_user(user_name), self.spawner_of(user_name)
+        choice, names = await Sets(spawner).restored(name, asked.server)
         there = asked.server in user.orm_user.orm_spawners
         called = f'server "{asked.server}"' if asked.server else "default server"
         if asked.server in user.spawners and user.spawners[asked.server].active:
@@ -290,7 +291,6 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
             raise Busy(f"You have a {called} already. Choose another name, or restore over it.")
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
-        choice, names = await Sets(spawner).restored(name, asked.server)
         # What would be refused leaves no server behind that never started.
         await spawner.judged(choice)
         self.request.body = json.dumps(choice).encode()

@@ -25,7 +25,7 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import FILLED, room_without_volume
+from kale_spawner.model.sources import FILLED, never_made, room_without_volume
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import (
     human_size,
@@ -306,6 +306,7 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
                 "used": sentence(used_by(claim)),
                 "bound": claim.phase == "Bound",
                 "wanted": max(claim.requested_bytes, claim.size_bytes),
+                "unmade": never_made(claim, view.cluster) or "",
                 "fixed": cannot_grow(claim, view.cluster) or "",
                 "origin": f"{made.source} {made.name}" if (made := claim.origin) else "",
             }

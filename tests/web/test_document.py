@@ -116,6 +116,7 @@ class Site:
     def snapshot(self, name: str, user: str, of: str, size: str, saved: str = "") -> None:
         """One that is ready; saved: the set that it is all of."""
         choice = {"profile": "jupyter-kale", "workspace": {"source": "none"}}
+        known = {marks.STORAGE_CLASS: "rok-csi", marks.MOUNT: "/data"}
         labels = {marks.SET: saved} if saved else {}
         noted = {marks.SET_SIZE: "1", marks.CHOICE: json.dumps(choice)} if saved else {}
         body = {
@@ -124,7 +125,7 @@ class Site:
             "metadata": {
                 "name": name,
                 "labels": {COMPONENT_LABEL: STORAGE_COMPONENT, USERNAME_LABEL: user, **labels},
-                "annotations": {USERNAME_LABEL: user, marks.STORAGE_CLASS: "rok-csi", **noted},
+                "annotations": {USERNAME_LABEL: user, **known, **noted},
             },
             "spec": {"source": {"persistentVolumeClaimName": of}},
         }

@@ -43,6 +43,7 @@ CLAIMS = {
         annotations={"kale-spawner/origin": Origin("snapshot", "monday", "kept").to_json()},
     ),
     "small": Claim("small", GIB, "1Gi", phase="Bound", storage_class="slow"),
+    "lost": Claim("lost", GIB, "1Gi", storage_class="gone"),
 }
 SNAPSHOTS = {
     "monday": Snapshot(
@@ -213,6 +214,7 @@ NAMES = st.sampled_from(
         "kept",
         "bound",
         "small",
+        "lost",
         "mine",
         "going",
         "ann-workspace",
@@ -415,11 +417,16 @@ def test_no_workspace_is_said_plainly(page: Page) -> None:
     show(page)
     page.get_by_role("group", name="Source of the workspace").get_by_text("None").click()
     expect(page.get_by_text("files in the home folder are lost")).to_be_visible()
-    expect(field(page, "workspace.name")).to_be_hidden()
+    expect(page.get_by_text("more than this size, the cluster stops it")).to_be_visible()
+    for hidden in ("name", "mount"):
+        expect(field(page, f"workspace.{hidden}")).to_be_hidden()
     expect(page.locator("#kale-line")).to_contain_text("files are lost when the server stops")
+    field(page, "workspace.size").fill("99")
+    expect(page.get_by_text("99Gi is too large; the largest is 50Gi")).to_be_visible()
+    field(page, "workspace.size").fill("3")
     choice = press_start(page)
     assert choice is not None
-    assert choice["workspace"] == {"source": "none"}
+    assert choice["workspace"] == {"source": "none", "size": "3Gi"}
 
 
 def test_new_after_existing_means_a_new_one(page: Page) -> None:

@@ -23,7 +23,7 @@ const kaleRules = (data) => {
     if (claim?.deleting) return `"${name}" is being deleted; wait, or use another`;
     if (claim && FILLED.includes(source) && claim.origin !== `${source} ${origin}`)
       return `you have a volume "${name}" already, and it was not made from "${origin}"; choose another name, or use it (source "existing")`;
-    if (claim) return "";
+    if (claim) return claim.unmade;
     if (source === "existing") return `you have no volume "${name}"; choose one that you have, or a new one (source "new")`;
     const roles = Object.keys(data.keptNames).filter((each) => new RegExp(`^(?:${data.keptNames[each]})$`).test(name));
     if (!roles.length || roles.includes(role)) return "";
