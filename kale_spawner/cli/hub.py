@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,9 @@ def connect(url: str | None, token_file: str | None, user: str | None) -> Hub:
             "A token is needed: make one on the hub's Token page, and give --token-file FILE or "
             "set JUPYTERHUB_API_TOKEN."
         )
-    if not user:
-        user = str(_call(url, token, "GET", "user", None)["name"])
-    return Hub(url, token, user)
+    # Asked in any case: JupyterHub tells here, and not everywhere, that it refuses a token.
+    owner = str(_call(url, token, "GET", "user", None)["name"])
+    return Hub(url, token, user or owner)
 
 
 def _call(url: str, token: str, method: str, path: str, body: Any) -> Any:
@@ -67,13 +68,28 @@ def _call(url: str, token: str, method: str, path: str, body: Any) -> Any:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as exc:
         with exc:
-            raise HubError(_refusal(exc.code, exc.read())) from exc
+            raise HubError(_refusal(url, exc.code, exc.read())) from exc
     except (OSError, ValueError) as exc:
         raise HubError(f"The hub at {url} does not answer: {exc}") from exc
 
 
-def _refusal(status: int, body: bytes) -> str:
+def _refusal(url: str, status: int, body: bytes) -> str:
+    """In the hub's words; where it has none, what is wrong and the way out."""
     try:
-        return str(json.loads(body)["message"])
+        said = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):
-        return f"The hub answered {status}."
+        said = None
+    phrase = responses.get(status, "")
+    if said and said != phrase:
+        return str(said)
+    if status == 403:
+        return (
+            "The hub refuses this token: it is wrong, has expired, or may not do this. Make a new "
+            "one on the hub's Token page."
+        )
+    if status == 404:
+        return (
+            f"There is no API of volumes at {url}. Is that the hub's address? If it is, its "
+            "administrator has to set up kale-spawner there, with KaleVolumes.pages on."
+        )
+    return f"The hub answered {status} {phrase}".rstrip() + "."

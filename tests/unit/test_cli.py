@@ -31,7 +31,7 @@ class FakeHub(BaseHTTPRequestHandler):
         key = f"{self.command} {self.path}"
         status, answer = self.answers.get(key, (404, {"message": "You have no such thing."}))
         if self.headers["Authorization"] != "token t0":
-            status, answer = 403, {"message": "Missing or invalid credentials."}
+            status, answer = 403, {"status": 403, "message": None}
         text = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
@@ -99,19 +99,53 @@ def test_what_deletes_asks_and_without_a_terminal_refuses(
 
 
 def test_a_refusal_is_told_in_the_hubs_words(
-    hub: type[FakeHub], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["snapshots", "take", "data", "--name", "n"]) == 1
     assert capsys.readouterr().err == "No snapshot can be taken: x.\n"
     assert hub.asked[-1][2] == {"volume": "data", "name": "n"}
-    wrong = tmp_path / "token"
-    wrong.write_text("other\n")
-    assert main(["volumes", "list", "--token-file", str(wrong), "--user", "ada"]) == 1
-    assert "credentials" in capsys.readouterr().err
     assert main(["volumes", "list", "--hub", "http://127.0.0.1:9"]) == 1
     assert "does not answer" in capsys.readouterr().err
     assert main(["restore", "monday"]) == 1
     assert "--server NEW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whose", [[], ["--user", "ada"]])
+def test_a_refused_token_is_told_with_the_way_out(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str], tmp_path: Path, whose: list[str]
+) -> None:
+    wrong = tmp_path / "token"
+    wrong.write_text("other\n")
+    assert main(["volumes", "list", "--token-file", str(wrong), *whose]) == 1
+    said = capsys.readouterr().err
+    assert "refuses this token" in said
+    assert "Token page" in said
+    assert [each[:2] for each in hub.asked] == [("GET", "/hub/api/user")]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (403, None, "refuses this token"),
+        (403, "Forbidden", "refuses this token"),  # JupyterHub 5
+        (403, "A quota does not allow it.", "A quota does not allow it.\n"),
+        (404, None, "no API of volumes at http://127.0.0.1:"),
+        (404, "Not Found", "set up kale-spawner"),
+        (404, 'You have no volume "data".', 'You have no volume "data".\n'),
+        (502, "", "The hub answered 502 Bad Gateway.\n"),
+    ],
+)
+def test_a_refusal_without_words_is_given_some(
+    hub: type[FakeHub],
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    message: str | None,
+    said: str,
+) -> None:
+    answer = {"status": status, "message": message}
+    hub.answers["GET /hub/api/users/ada/volumes/data"] = (status, answer)
+    assert main(["volumes", "show", "data"]) == 1
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [[], ["volumes"], ["volumes", "grow", "data"], ["nonsense"]])
