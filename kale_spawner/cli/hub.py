@@ -21,11 +21,17 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Hub:
-    """url: of the API, ending in /hub/api. user: whose volumes."""
+    """url: of the API, ending in /hub/api. user: whose volumes. shown: the hub's address for
+    browsers, "" where it is not known."""
 
     url: str
     token: str
     user: str
+    shown: str
+
+    def address(self, path: str) -> str:
+        """Of a page of the hub, as far as it is known."""
+        return urllib.parse.urljoin(self.shown, path)
 
     def call(self, method: str, *path: str, query: str = "", body: Any = None) -> Any:
         """The answer's JSON. Raises HubError."""
@@ -36,6 +42,7 @@ class Hub:
 def connect(url: str | None, token_file: str | None, user: str | None) -> Hub:
     """The hub of the options, else of the environment that JupyterHub gives its servers and
     services. Raises HubError naming what lacks."""
+    shown = url or os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL")
     url = (url or os.environ.get("JUPYTERHUB_API_URL") or "").rstrip("/")
     if not url:
         raise HubError("Which hub? Give --hub URL, or set JUPYTERHUB_API_URL.")
@@ -53,7 +60,7 @@ def connect(url: str | None, token_file: str | None, user: str | None) -> Hub:
         )
     # Asked in any case: JupyterHub tells here, and not everywhere, that it refuses a token.
     owner = str(_call(url, token, "GET", "user", None)["name"])
-    return Hub(url, token, user or owner)
+    return Hub(url, token, user or owner, url if shown is None else shown)
 
 
 def _call(url: str, token: str, method: str, path: str, body: Any) -> Any:

@@ -79,9 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
     elif isinstance(answer, list):
         print(table(answer, _COLUMNS[arguments.columns]))
     elif isinstance(answer, Mapping):
-        shown = {key: _text(value) for key, value in answer.items() if not isinstance(value, dict)}
+        shown = {key: _text(value) for key, value in _told(hub, answer).items()}
         print("\n".join(f"{key}: {text}" for key, text in shown.items() if text))
     return 0
+
+
+def _told(hub: Hub, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What people read of it: a restore's new volumes by the old ones, an address to open."""
+    told = {key: value for key, value in answer.items() if not isinstance(value, dict)}
+    if isinstance(names := answer.get("volumes"), dict):
+        told["volumes"] = [f"{new} from {old}" for old, new in names.items()]
+    if "url" in told:
+        told["url"] = hub.address(told["url"])
+    return told
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -69,6 +70,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
     }
     monkeypatch.setenv("JUPYTERHUB_API_URL", f"http://127.0.0.1:{server.server_port}/hub/api")
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t0")
+    monkeypatch.delenv("JUPYTERHUB_PUBLIC_HUB_URL", raising=False)
     yield FakeHub
     server.shutdown()
     thread.join()
@@ -146,6 +148,29 @@ def test_a_refusal_without_words_is_given_some(
     hub.answers["GET /hub/api/users/ada/volumes/data"] = (status, answer)
     assert main(["volumes", "show", "data"]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_restore_tells_the_new_volumes_and_where_one_sees_it_start(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/hub/spawn-pending/ada/lab"
+    answer = {"server": "lab", "url": path, "volumes": {"work": "lab-work", "data": "lab-data"}}
+    hub.answers["POST /hub/api/users/ada/snapshot-sets/monday/restore"] = (202, answer)
+    origin = os.environ["JUPYTERHUB_API_URL"].removesuffix("/hub/api")
+
+    def told(*more: str) -> str:
+        assert main(["restore", "monday", "--server", "lab", *more]) == 0
+        return capsys.readouterr().out
+
+    assert "volumes: lab-work from work, lab-data from data\n" in told()
+    assert f"url: {origin}{path}\n" in told()
+    # As in a server: the hub's API is at an address of the cluster's.
+    monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", "https://hub.example.org/hub/")
+    assert f"url: https://hub.example.org{path}\n" in told()
+    assert f"url: {origin}{path}\n" in told("--hub", origin)
+    monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", "")
+    assert f"url: {path}\n" in told()
+    assert json.loads(told("--json")) == answer
 
 
 @pytest.mark.parametrize("given", [[], ["volumes"], ["volumes", "grow", "data"], ["nonsense"]])
