@@ -42,17 +42,27 @@ class Finding:
 
 def add_command(commands: Any) -> None:
     """Tell argparse of it."""
-    parser = commands.add_parser("doctor", help=__doc__, description=__doc__)
+    about = "check whether the cluster has what the hub's configuration needs"
+    more = (
+        "Check whether the cluster has what the hub's configuration needs, and say what mends it."
+    )
+    parser = commands.add_parser("doctor", help=about, description=more)
     parser.add_argument("--config", metavar="FILE", help="the hub's jupyterhub_config.py")
-    parser.add_argument("--namespace", help="of the servers; default: what the configuration says")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl, or the own pod")
+    parser.add_argument(
+        "--namespace", help="where the servers run; default: what the configuration says"
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="the way to the cluster; default: as kubectl finds it, or that of the pod it runs in",
+    )
     parser.add_argument(
         "--as",
         dest="acting_as",
         metavar="USER",
-        help="as the hub: system:serviceaccount:NAMESPACE:NAME",
+        help="check the rights of this account: system:serviceaccount:NAMESPACE:NAME",
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(run=run)
 
 

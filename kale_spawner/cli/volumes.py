@@ -24,46 +24,79 @@ Work = Callable[[Hub, argparse.Namespace], Any]
 
 def add_commands(commands: Any) -> None:
     """Tell argparse of them."""
-    volumes = _group(commands, "volumes", "your volumes")
-    _list(volumes, "volumes", "volumes")
-    one = _command(volumes, "show", "all that is known of one", _show)
-    one.add_argument("name")
-    clone = _command(volumes, "clone", "a copy, as it is on the disk now", _clone)
-    clone.add_argument("name")
-    clone.add_argument("--as", dest="new", metavar="NEW", help="its name")
-    clone.add_argument("--size", help="larger than the original, like 20Gi")
-    grow = _command(volumes, "grow", "make one larger", _grow)
-    grow.add_argument("name")
-    grow.add_argument("size", help="like 20Gi")
-    grow.add_argument("--wait", action="store_true", help="until it has grown")
-    delete = _command(volumes, "delete", "delete one, with all its files", _delete)
-    delete.add_argument("name")
+    volumes = _group(commands, "volumes", "list, make, copy, grow and delete your volumes")
+    _list(volumes, "volumes", "list your volumes")
+    show = _command(volumes, "show", "show one volume", _show)
+    _name(show, "the volume")
+    create = _command(
+        volumes, "create", "make a new, empty volume (from a snapshot: restore --as)", _create
+    )
+    _name(create, "what the new volume is called")
+    preset = "default: what the administrator set"
+    create.add_argument("--size", help=f"how large it is, like 20Gi; {preset}")
+    create.add_argument("--storage-class", metavar="CLASS", help=f"its storage class; {preset}")
+    create.add_argument(
+        "--access-mode", metavar="MODE", help=f"how it can be mounted, like ReadWriteMany; {preset}"
+    )
+    clone = _command(volumes, "clone", "copy a volume, as it is on the disk now", _clone)
+    _name(clone, "the volume to copy")
+    clone.add_argument(
+        "--as", dest="new", metavar="NEW", help="the copy's name; default: NAME-copy"
+    )
+    clone.add_argument("--size", help="make the copy larger than the original, like 20Gi")
+    grow = _command(volumes, "grow", "make a volume larger", _grow)
+    _name(grow, "the volume")
+    grow.add_argument("size", metavar="SIZE", help="how large it becomes, like 20Gi")
+    grow.add_argument("--wait", action="store_true", help="wait until it has grown")
+    delete = _command(volumes, "delete", "delete a volume with all its files", _delete)
+    _name(delete, "the volume")
     last = delete.add_mutually_exclusive_group()
-    last.add_argument("--snapshot", action="store_const", const="true", help="take one first")
-    last.add_argument("--no-snapshot", dest="snapshot", action="store_const", const="false")
+    last.add_argument(
+        "--snapshot",
+        action="store_const",
+        const="true",
+        help="take a last snapshot of it first",
+    )
+    last.add_argument(
+        "--no-snapshot",
+        dest="snapshot",
+        action="store_const",
+        const="false",
+        help="delete it without a last snapshot",
+    )
     _yes(delete)
 
-    snapshots = _group(commands, "snapshots", "your snapshots")
-    _list(snapshots, "snapshots", "snapshots")
-    sets = _command(snapshots, "sets", "those of whole servers", _sets)
+    about = "list, take and delete snapshots of your volumes and servers"
+    snapshots = _group(commands, "snapshots", about)
+    _list(snapshots, "snapshots", "list your snapshots, each of one volume")
+    sets = _command(snapshots, "sets", "list your snapshots of whole servers", _sets)
     sets.set_defaults(columns="sets")
-    take = _command(snapshots, "take", "take one of a volume, or of a whole server", _take)
-    take.add_argument("volume", nargs="?")
-    take.add_argument("--server", help='of all its volumes ("" is the default server)')
-    take.add_argument("--name", help="its name")
-    take.add_argument("--wait", action="store_true", help="until it is ready")
-    gone = _command(snapshots, "delete", "delete one, also one of a whole server", _forget)
-    gone.add_argument("name")
+    about = "take a snapshot of one volume, or of all volumes of a server"
+    take = _command(snapshots, "take", about, _take)
+    take.add_argument("volume", nargs="?", metavar="VOLUME", help="the volume to take it of")
+    take.add_argument(
+        "--server", help='take it of all volumes of this server ("" is the default server)'
+    )
+    take.add_argument("--name", help="what the snapshot is called; default: the hub names it")
+    take.add_argument("--wait", action="store_true", help="wait until it is ready")
+    about = "delete a snapshot, of one volume or of a whole server"
+    gone = _command(snapshots, "delete", about, _forget)
+    _name(gone, "the snapshot")
     _yes(gone)
 
-    restore = commands.add_parser("restore", help="what a snapshot holds, in new volumes")
-    restore.add_argument("name", help="of a whole server's snapshot, or with --as of a volume's")
+    about = "bring back what a snapshot holds, in new volumes; the old ones stay as they are"
+    restore = _command(commands, "restore", about, _restore)
+    _name(restore, "a snapshot of a whole server, or with --as one of a volume", "SNAPSHOT")
     where = restore.add_mutually_exclusive_group()
-    where.add_argument("--server", default=None, help="start it as this new server")
-    where.add_argument("--over", metavar="SERVER", help='over this one ("" is the default server)')
-    where.add_argument("--as", dest="volume", metavar="VOLUME", help="make this one volume")
-    _common(restore)
-    restore.set_defaults(work=_restore)
+    where.add_argument("--server", help="start a new server of this name on the new volumes")
+    where.add_argument(
+        "--over",
+        metavar="SERVER",
+        help='start this stopped server on the new volumes ("" is the default server)',
+    )
+    where.add_argument(
+        "--as", dest="volume", metavar="VOLUME", help="make one new volume of this name"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,32 +139,46 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _group(commands: Any, name: str, about: str) -> Any:
-    parser = commands.add_parser(name, help=about)
-    return parser.add_subparsers(metavar="WHAT", required=True)
+    parser = commands.add_parser(name, help=about, description=_sentence(about))
+    return parser.add_subparsers(title="commands", metavar="WHAT", required=True)
 
 
 def _command(group: Any, name: str, about: str, work: Work) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = group.add_parser(name, help=about, description=about)
+    parser: argparse.ArgumentParser = group.add_parser(
+        name, help=about, description=_sentence(about)
+    )
     _common(parser)
     parser.set_defaults(work=work)
     return parser
 
 
-def _list(group: Any, kind: str, key: str) -> None:
-    listed = _command(group, "list", f"all {kind}", lambda hub, _: hub.call("GET", kind)[key])
-    listed.set_defaults(columns=key)
+def _sentence(about: str) -> str:
+    return f"{about[:1].upper()}{about[1:]}."
+
+
+def _list(group: Any, kind: str, about: str) -> None:
+    listed = _command(group, "list", about, lambda hub, _: hub.call("GET", kind)[kind])
+    listed.set_defaults(columns=kind)
+
+
+def _name(parser: argparse.ArgumentParser, about: str, metavar: str = "NAME") -> None:
+    parser.add_argument("name", metavar=metavar, help=about)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hub", metavar="URL", help="default: JUPYTERHUB_API_URL")
-    parser.add_argument("--token-file", metavar="FILE", help="default: JUPYTERHUB_API_TOKEN")
-    parser.add_argument("--user", help="for administrators: whose; default: the token's own")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--hub", metavar="URL", help="the hub; default: JUPYTERHUB_API_URL")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with your token for the hub; default: what JUPYTERHUB_API_TOKEN holds",
+    )
+    parser.add_argument("--user", help="whose volumes, for administrators; default: your own")
+    parser.add_argument("--json", action="store_true", help="print the hub's answer, for programs")
     parser.set_defaults(run=run)
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="go on without a question")
 
 
 def _sure(arguments: argparse.Namespace, what: str) -> None:
@@ -145,6 +192,15 @@ def _sure(arguments: argparse.Namespace, what: str) -> None:
 
 def _show(hub: Hub, arguments: argparse.Namespace) -> Any:
     return hub.call("GET", "volumes", arguments.name)
+
+
+def _create(hub: Hub, arguments: argparse.Namespace) -> Any:
+    body = {"source": "new", "name": arguments.name} | _given(
+        size=arguments.size,
+        storage_class=arguments.storage_class,
+        access_mode=arguments.access_mode,
+    )
+    return hub.call("POST", "volumes", body=body)
 
 
 def _clone(hub: Hub, arguments: argparse.Namespace) -> Any:

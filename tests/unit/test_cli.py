@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +16,7 @@ import pytest
 from traitlets.config import Config
 
 from kale_spawner.cli.doctor import _of_classes, _of_images, _of_rights, _of_version, roles
-from kale_spawner.cli.main import main
+from kale_spawner.cli.main import made_parser, main
 from kale_spawner.cli.volumes import table
 from kale_spawner.kube.rights import RIGHTS, Right
 from kale_spawner.model.cluster import Cluster, SnapshotClass, StorageClass
@@ -171,6 +173,45 @@ def test_a_restore_tells_the_new_volumes_and_where_one_sees_it_start(
     monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", "")
     assert f"url: {path}\n" in told()
     assert json.loads(told("--json")) == answer
+
+
+def test_a_new_volume_has_what_was_said_and_else_what_the_administrator_set(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.answers["POST /hub/api/users/ada/volumes"] = (201, VOLUME)
+    assert main(["volumes", "create", "data"]) == 0
+    assert "name: data\n" in capsys.readouterr().out
+    assert hub.asked[-1][2] == {"source": "new", "name": "data"}
+    given = ["--size", "20Gi", "--storage-class", "fast", "--access-mode", "ReadWriteMany"]
+    assert main(["volumes", "create", "data", *given]) == 0
+    body = {"size": "20Gi", "storage_class": "fast", "access_mode": "ReadWriteMany"}
+    assert hub.asked[-1][2] == {"source": "new", "name": "data", **body}
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            assert all(len(str(each.help).split()) > 2 for each in action._choices_actions)
+            assert len(action._choices_actions) == len(action.choices)
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+def test_help_says_what_each_command_and_option_does() -> None:
+    for parser in parsers(made_parser()):
+        assert str(parser.description).endswith("."), parser.prog
+        for action in parser._actions:
+            if not isinstance(action, argparse._SubParsersAction):
+                assert len(str(action.help).split()) > 1, (parser.prog, action.dest)
+
+
+def test_the_examples_of_the_help_are_commands() -> None:
+    lines = str(made_parser().epilog).splitlines()
+    examples = [shlex.split(line)[1:] for line in lines if line.startswith("  kale-spawner ")]
+    assert {words[0] for words in examples} == {"volumes", "snapshots", "restore", "doctor"}
+    for words in examples:
+        made_parser().parse_args(words)
 
 
 @pytest.mark.parametrize("given", [[], ["volumes"], ["volumes", "grow", "data"], ["nonsense"]])
