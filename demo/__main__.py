@@ -56,6 +56,12 @@ def check() -> hub.Hub | None:
 def up() -> None:
     if running := check():
         _tell(running, "already running")
+        if running.made_from != hub.made_from():
+            # Not ended: another checkout, or somebody else, may have started and be using it.
+            print(f"""
+  It was started with another configuration, code or setting, and goes on with that:
+  run '{_down()}' first for a new one, or give a second one a name and a port
+  (DEMO=name PORT=8080).""")
         return
     began = time.monotonic()
     settings = {"KALE_HUB_CLEANUP": "1"} if GIVEN_CLUSTER else _local_cluster()
@@ -105,14 +111,17 @@ def _local_cluster() -> dict[str, str]:
     } | images.settings()
 
 
+def _down() -> str:
+    return "make demo-down" if NAME == "demo" else f"make demo-down DEMO={NAME}"
+
+
 def _tell(started: hub.Hub, state: str) -> None:
-    down = "make demo-down" if NAME == "demo" else f"make demo-down DEMO={NAME}"
     print(f"""
   The hub is {state}:  {started.url}
   Log in as  demo  (or any name; admin is the administrator)
   Password   {started.password}
 
-  '{down}' takes it all away. The hub's log: {hub.folder(NAME) / "hub.log"}""")
+  '{_down()}' takes it all away. The hub's log: {hub.folder(NAME) / "hub.log"}""")
 
 
 if __name__ == "__main__":

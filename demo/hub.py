@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -25,7 +26,8 @@ STOP_LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Hub:
-    """A hub that was started. `born` is its start in clock ticks, since pids come round again."""
+    """A hub that was started. `born` is its start in clock ticks, since pids come round again;
+    `made_from` is what it read then."""
 
     name: str
     pid: int
@@ -33,6 +35,7 @@ class Hub:
     url: str
     password: str
     owns_cluster: bool
+    made_from: str = ""
 
 
 def folder(name: str) -> Path:
@@ -51,6 +54,18 @@ def alive(hub: Hub) -> bool:
     return _born(hub.pid) == hub.born
 
 
+def made_from() -> str:
+    """Changes when what a hub reads at its start does: its configuration, the package, settings."""
+    digest = hashlib.sha256()
+    for path in (ROOT / "jupyterhub_config.py", *sorted((ROOT / "kale_spawner").rglob("*"))):
+        if path.is_file() and path.parent.name != "__pycache__":
+            digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    given = ("KUBECONFIG", "PORT")
+    names = sorted(name for name in os.environ if name.startswith("KALE_") or name in given)
+    digest.update("\0".join(f"{name}={os.environ[name]}" for name in names).encode())
+    return digest.hexdigest()
+
+
 def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) -> Hub:
     """Start it and wait until it answers; `settings` go to jupyterhub_config.py by environment."""
     home = folder(name)
@@ -58,7 +73,7 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
     home.chmod(0o700)
     former = find(name)
     password = former.password if former else secrets.token_urlsafe(9)
-    environment = os.environ | settings
+    environment, read = os.environ | settings, made_from()
     environment |= {
         "PATH": f"{VENV}/bin:{os.environ['PATH']}",
         "KALE_HUB_BIND_URL": f"http://127.0.0.1:{port}",
@@ -76,7 +91,7 @@ def start(name: str, port: int, settings: dict[str, str], owns_cluster: bool) ->
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
-    hub = Hub(name, process.pid, _born(process.pid), url, password, owns_cluster)
+    hub = Hub(name, process.pid, _born(process.pid), url, password, owns_cluster, read)
     (home / "hub.json").write_text(json.dumps(asdict(hub)))
     _wait_until_it_answers(process, url, home / "hub.log")
     return hub
