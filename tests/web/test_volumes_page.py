@@ -615,8 +615,9 @@ def test_a_volume_leads_to_a_server_with_it(opened: Page, storage: FakeStorage) 
     wanted = f"/hub/spawn?{OPT}data_volumes.0.source=existing&{OPT}data_volumes.0.claim=data-1&{OPT}data_volumes.0.mount=%2Fhome%2Fjovyan%2Fdata-1"
     expect(link).to_have_attribute("href", wanted)
     opened.keyboard.press("Escape")
+    expect(row(opened, "data-1")).to_contain_text("The default server, stopped")
     storage.changed(servers=[{"name": "", "running": True, "volumes": ["data-1"]}])
-    opened.wait_for_timeout(300)
+    expect(row(opened, "data-1")).not_to_contain_text("stopped")
     more(opened, "w").press("Enter")
     link = opened.get_by_role("menuitem", name="Start a server “lab” with it")
     wanted = f"/hub/spawn/ann/lab?{OPT}workspace.source=existing&{OPT}workspace.claim=w&{OPT}workspace.mount=%2Fhome%2Fjovyan"

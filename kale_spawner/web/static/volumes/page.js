@@ -88,9 +88,8 @@ const usedBy = (volume) => [...volume.servers.map(words.server), ...(volume.used
 const keptBy = (volume) => state.servers.filter((each) => !each.running && each.volumes.includes(volume.name)).map((each) => words.server(each.name));
 function usedCell(volume) {
   const users = usedBy(volume);
-  const kept = keptBy(volume);
-  if (users.length || !kept.length) return words.capital(words.list(users));
-  return el("span", { class: "kv-quiet" }, `${words.capital(words.list(kept))}, stopped`);
+  if (users.length || !volume.kept.length) return words.capital(words.list(users));
+  return el("span", { class: "kv-quiet" }, `${words.capital(words.list(volume.kept))}, stopped`);
 }
 const text = (field) => ({ cell: (row) => row[field] ?? "", sort: (row) => row[field] ?? "" });
 const order = { danger: 0, busy: 1, new: 2, ready: 3 };
@@ -104,12 +103,12 @@ const noun = page.own ? "You have" : `${page.user} has`;
 const LISTS = {
   volumes: {
     title: "Volumes",
-    rows: () => state.volumes,
+    rows: () => state.volumes.map((each) => ({ ...each, kept: keptBy(each) })),
     columns: [
       NAME,
       STATE,
       { ...SIZE, cell: sizeCell },
-      { id: "used", head: "Used by", cell: usedCell, sort: (row) => usedBy(row).join() || keptBy(row).join() },
+      { id: "used", head: "Used by", cell: usedCell, sort: (row) => usedBy(row).join() || row.kept.join() },
       { id: "made", head: "Made", cell: when("created"), sort: time("created") },
       { id: "from", head: "From", className: "kv-wide", ...text("origin_text"), cell: (row) => words.capital(row.origin_text) },
     ],
