@@ -268,7 +268,7 @@ def _waited(hub: Hub, arguments: argparse.Namespace, kind: str, name: str, state
     while arguments.wait:
         version = hub.call("GET", "storage")["version"]
         now = hub.call("GET", kind, name)
-        if now["state"] == "failed":
+        if now["state"] in ("failed", "growth_failed"):
             raise HubError(f"{name}: {now['state_text']}")
         if now["state"] != state:
             return now
