@@ -27,7 +27,7 @@ from kale_spawner.kube.start import Start
 from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.plan import Plan
 from kale_spawner.model.taking import members_of_plan
-from kale_spawner.model.topology import conflict
+from kale_spawner.model.topology import conflict, places_of_pod
 from kale_spawner.volumes.storage import called
 from kale_spawner.web.shown import shown
 from kale_spawner.wire import GATEWAY_CONTAINER, USERNAME_LABEL
@@ -189,7 +189,7 @@ class KaleSpawner(KeepingSpawner):
     async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
         """The volumes that are there, and what the profile asks of a node, have one in common."""
         bound = {claim.name: claim.volume for claim in plan.reuse if claim.volume}
-        if len(bound) + bool(pod["spec"].get("nodeSelector")) < 2:
+        if len(bound) + bool(places_of_pod(pod)) < 2:
             return
         found = await asyncio.gather(*map(self._objects().volume, bound.values()))
         volumes = {name: each for name, each in zip(bound, found, strict=True) if each}

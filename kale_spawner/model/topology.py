@@ -14,12 +14,10 @@ def conflict(pod: Manifest, volumes: Mapping[str, Manifest]) -> str | None:
     volumes: PersistentVolumes by the claim they are bound to. What is compared are single
     labels, as drivers write their topology; anything finer is left to the scheduler.
     """
-    where: dict[str, tuple[frozenset[str], str]] = {
-        label: (frozenset({value}), "this profile")
-        for label, value in (pod["spec"].get("nodeSelector") or {}).items()
-    }
+    where = {label: (values, "this profile") for label, values in places_of_pod(pod).items()}
     for claim, volume in sorted(volumes.items()):
-        for label, values in _places(volume):
+        affinity = (volume.get("spec") or {}).get("nodeAffinity") or {}
+        for label, values in _places(affinity.get("required")):
             known, whose = where.setdefault(label, (values, f'volume "{claim}"'))
             if known.isdisjoint(values):
                 return (
@@ -31,12 +29,21 @@ def conflict(pod: Manifest, volumes: Mapping[str, Manifest]) -> str | None:
     return None
 
 
-def _places(volume: Manifest) -> Iterator[tuple[str, frozenset[str]]]:
-    """What every node that reaches the volume has: alternatives that name the same label."""
-    required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required") or {}
+def places_of_pod(pod: Manifest) -> dict[str, frozenset[str]]:
+    """The labels that a node has to have for the pod, each with the values that will do."""
+    spec = pod["spec"]
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    places = dict(_places(affinity.get("requiredDuringSchedulingIgnoredDuringExecution")))
+    for label, value in (spec.get("nodeSelector") or {}).items():
+        places[label] = frozenset({value})
+    return places
+
+
+def _places(required: Manifest | None) -> Iterator[tuple[str, frozenset[str]]]:
+    """What every node that a selector admits has: alternatives that name the same label."""
     terms = [
         {each["key"]: frozenset(each.get("values") or ()) for each in _asked(term)}
-        for term in required.get("nodeSelectorTerms") or ()
+        for term in (required or {}).get("nodeSelectorTerms") or ()
     ]
     for label in set.intersection(*map(set, terms)) if terms else ():
         yield label, frozenset().union(*(term[label] for term in terms))

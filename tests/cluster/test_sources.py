@@ -223,3 +223,63 @@ async def test_a_quota_and_a_class_are_told_before_anything_is_made(
     assert 'no storage class "none-such", only' in other.jupyterhub_message
     assert claims(core_v1, namespace) == {}
     assert pods(core_v1, namespace) == []
+
+
+async def test_volumes_and_profiles_of_other_zones_are_told_before_a_pod_is_made(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    zone = "topology.kubernetes.io/zone"
+    bound: list[str] = []
+
+    def there(name: str, where: str) -> None:
+        """A volume of alice's in a zone."""
+        term = {"matchExpressions": [{"key": zone, "operator": "In", "values": [where]}]}
+        size, modes = {"storage": "1Gi"}, ["ReadWriteOnce"]
+        reference = {"namespace": namespace, "name": name}
+        spec: dict[str, Any] = {
+            "capacity": size,
+            "accessModes": modes,
+            "hostPath": {"path": f"/tmp/{name}"},
+            "claimRef": reference,
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+            "storageClassName": "by-hand",
+        }
+        core_v1.create_persistent_volume(
+            {"metadata": {"name": f"{namespace}-{name}"}, "spec": spec}
+        )
+        bound.append(f"{namespace}-{name}")
+        metadata = {
+            "name": name,
+            "labels": {"component": "singleuser-storage", "hub.jupyter.org/username": "alice"},
+            "annotations": {"hub.jupyter.org/username": "alice"},
+        }
+        asked: dict[str, Any] = {
+            "accessModes": modes,
+            "storageClassName": "by-hand",
+            "volumeName": f"{namespace}-{name}",
+            "resources": {"requests": size},
+        }
+        core_v1.create_namespaced_persistent_volume_claim(
+            namespace, {"metadata": metadata, "spec": asked}
+        )
+        eventually(lambda: claims(core_v1, namespace)[name].status.phase == "Bound")
+
+    try:
+        there("north", "north")
+        there("south", "south")
+        row = {"source": "existing", "name": "south", "mount": "/south"}
+        choice = {"workspace": {"source": "existing", "name": "north"}, "data_volumes": [row]}
+        both = await refused(make(), choice)
+        assert 'Volume "south" is in zone south, but volume "north" is in north' in (
+            both.jupyterhub_message
+        )
+        eastern = make({"KaleSpawner": {"node_selector": {zone: "east"}}})
+        alone = await refused(eastern, {"workspace": choice["workspace"]})
+        assert 'Volume "north" is in zone north, but this profile is in east' in (
+            alone.jupyterhub_message
+        )
+        assert pods(core_v1, namespace) == []
+        assert set(claims(core_v1, namespace)) == {"north", "south"}
+    finally:
+        for name in bound:
+            core_v1.delete_persistent_volume(name)

@@ -25,6 +25,15 @@ def test_a_volume_in_another_zone_than_the_profile() -> None:
     assert conflict(pod(zone="c"), {"data": volume("a", "c")}) is None
 
 
+def test_a_profile_that_asks_by_affinity() -> None:
+    wanted = volume("b", "c")["spec"]["nodeAffinity"]["required"]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": wanted}}
+    asks = {"spec": {"affinity": affinity}}
+    said = conflict(asks, {"data": volume("a")}) or ""
+    assert said.startswith('Volume "data" is in zone a, but this profile is in b or c: no machine')
+    assert conflict(asks, {"data": volume("a", "c")}) is None
+
+
 def test_two_volumes_without_a_common_machine() -> None:
     apart = {"one": volume("n1", label="kubernetes.io/hostname")}
     apart["two"] = volume("n2", label="kubernetes.io/hostname")
