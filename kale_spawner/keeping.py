@@ -1,4 +1,5 @@
-"""What is kept of a server's volumes: snapshots by themselves, and what a deleted server leaves.
+"""What is kept of a server: what it was last started with, snapshots by themselves, and what a
+deleted server leaves.
 
 It is also where the Volumes page and the REST API ask what the user has.
 """
@@ -6,15 +7,23 @@ It is also where the Volumes page and the REST API ask what the user has.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
+
+from sqlalchemy import inspect
 
 from kale_spawner.errors import ClusterError, KaleError, StartFailed
 from kale_spawner.kube.start import Start
+from kale_spawner.model.mounts import Mount
 from kale_spawner.model.snapshot import SnapshotSet
+from kale_spawner.model.taking import members_of_plan
 from kale_spawner.page import PageSpawner
 from kale_spawner.volumes import Claims, Sets
 from kale_spawner.web.views import views
 from kale_spawner.wire import SERVERNAME_LABEL
+
+_DELETED_LOOKS, _DELETED_SECONDS = 300, 0.1
 
 
 class KeepingSpawner(PageSpawner):
@@ -22,6 +31,51 @@ class KeepingSpawner(PageSpawner):
 
     _last_image = ""
     """The image of the last start."""
+    _snapshot_due = False
+    """Whether the server has run, and what it left was not kept yet."""
+
+    def _keep_choice(self, mounts: Sequence[Mount]) -> None:
+        """The cluster took it, so this is what the page shows next time."""
+        self._last_image = str(self.image)
+        self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
+        if self._choice is not None:
+            own = self._reads_form_itself
+            self._last_choice = dict(self.user_options) if own else self._choice.settled()
+            self.user_options = self._last_choice
+        self._store()
+
+    def forget_choice(self) -> None:
+        """A refused choice does not replace the last good one."""
+        self.user_options = self._last_choice or {}
+        self._store()
+
+    def _store(self) -> None:
+        """Now: of a start that it does not see the end of, the hub keeps nothing by itself."""
+        if self.orm_spawner is not None:
+            self.orm_spawner.user_options = self.user_options
+            self.orm_spawner.state = self.get_state()
+            # It rolls back what a start left uncommitted when it handles another request.
+            stored = inspect(self.orm_spawner, raiseerr=False)
+            if stored is not None and stored.session is not None:
+                stored.session.commit()
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        if self._last_choice is not None:
+            state["kale_choice"] = self._last_choice
+        if self.last_volumes:
+            state["kale_volumes"] = self.last_volumes
+            state["kale_image"] = self._last_image
+        if self._snapshot_due:
+            state["kale_snapshot_due"] = True
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._last_choice = state.get("kale_choice")
+        self.last_volumes = list(state.get("kale_volumes") or ())
+        self._last_image = state.get("kale_image") or ""
+        self._snapshot_due = bool(state.get("kale_snapshot_due"))
 
     async def storage_views(self) -> dict[str, Any]:
         """What its user has, as the API and the Volumes page tell it."""
@@ -66,17 +120,35 @@ class KeepingSpawner(PageSpawner):
             ) from exc
         await sets.keep_latest(self.name or "", settings.keep_automatic)
 
+    def _keep_later(self) -> None:
+        """The server runs: its end is to be kept, however it comes."""
+        self._snapshot_due = bool(self.last_volumes)
+        self._store()
+
+    async def poll(self) -> int | None:
+        """As ever. A server that ended by itself, or while no hub was there, is kept now."""
+        status: int | None = await super().poll()
+        if status is not None and self._snapshot_due:
+            await asyncio.shield(Sets(self).later(self._keep_at_stop()))
+        return status
+
     async def _keep_at_stop(self) -> None:
-        """A snapshot of what a server leaves, where the administrator wants that. A server that
-        stops stays stopped, whatever comes of it."""
-        settings = self.volumes_settings
-        if not settings.snapshot_at_stop or not self.last_volumes:
+        """A snapshot of what a server leaves, once, where the administrator wants that. A server
+        that stops stays stopped, whatever comes of it."""
+        settings, key = self.volumes_settings, self._pod_key
+        if not self._snapshot_due or key in self.holds.stopping:
             return
+        self.holds.stopping.add(key)
         try:
-            saved = await self.snapshot_all(reason="stop")
-            Sets(self).prune(saved, settings.keep_automatic)
+            if settings.snapshot_at_stop:
+                saved = await self.snapshot_all(reason="stop")
+                Sets(self).prune(saved, settings.keep_automatic)
         except KaleError as exc:
             self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
+        finally:
+            self._snapshot_due = False
+            self.holds.stopping.discard(key)
+            self._store()
 
     async def delete_forever(self) -> None:
         """What becomes of the volumes of a server that is deleted: `KaleVolumes.when_deleted`
@@ -85,14 +157,32 @@ class KeepingSpawner(PageSpawner):
         if what == "keep":
             self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
             return
-        claims = Claims(self)
-        for claim in list((await self._inventory()).claims.values()):
-            if claim.annotations.get(SERVERNAME_LABEL, "") != (self.name or ""):
-                continue
+        own = [
+            claim.name
+            for claim in (await self._inventory()).claims.values()
+            if claim.annotations.get(SERVERNAME_LABEL, "") == (self.name or "")
+        ]
+        Claims(self).later(self._delete_volumes(own, last=what == "snapshot"))
+
+    async def _delete_volumes(self, names: Sequence[str], *, last: bool) -> None:
+        """Once the server is deleted: of a user with another server that runs, the hub asks for
+        it and then deletes neither."""
+        for _ in range(_DELETED_LOOKS):
+            if self._is_deleted:
+                break
+            await asyncio.sleep(_DELETED_SECONDS)
+        else:
+            self.log.warning("%s was not deleted; its volumes stay", self._log_name)
+            return
+        for name in names:
             try:
-                last = await claims.delete(claim.name, what == "snapshot", decided=True)
-                self.log.info(
-                    "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, last
-                )
+                snapshot = await Claims(self).delete(name, last, decided=True)
+                self.log.info("%s: deleted %s (last snapshot: %s)", self._log_name, name, snapshot)
             except KaleError as exc:
-                self.log.warning("%s: %s stays: %s", self._log_name, claim.name, exc)
+                self.log.warning("%s: %s stays: %s", self._log_name, name, exc)
+
+    @property
+    def _is_deleted(self) -> bool:
+        """Also where no hub is."""
+        stored = inspect(self.orm_spawner, raiseerr=False)
+        return stored is None or not stored.persistent

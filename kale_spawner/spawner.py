@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 from jupyterhub import spawner as hub_spawner
-from sqlalchemy import inspect
 from traitlets import Float
 
 from kale_spawner.errors import (
@@ -26,7 +24,6 @@ from kale_spawner.kube.ready import until_ready
 from kale_spawner.kube.start import Start
 from kale_spawner.kube.watch import Waiter, Watches
 from kale_spawner.model.plan import Plan
-from kale_spawner.model.taking import members_of_plan
 from kale_spawner.model.topology import conflict, places_of_pod
 from kale_spawner.volumes.storage import called
 from kale_spawner.web.shown import shown
@@ -66,51 +63,6 @@ class KaleSpawner(KeepingSpawner):
         check_when_hub_starts()
         return dict(super().class_traits(**metadata))
 
-    # --- what the hub keeps -------------------------------------------------------------
-
-    def _keep_choice(self) -> None:
-        """The cluster took it, so this is what the page shows next time."""
-        mounts = self._planned.mounts
-        self._last_image = str(self.image)
-        self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
-        if self._choice is not None:
-            own = self._reads_form_itself
-            self._last_choice = dict(self.user_options) if own else self._choice.settled()
-            self.user_options = self._last_choice
-        self._store()
-
-    def _forget_choice(self) -> None:
-        """A refused choice does not replace the last good one."""
-        self.user_options = self._last_choice or {}
-        self._store()
-
-    def _store(self) -> None:
-        """Now: of a start that it does not see the end of, the hub keeps nothing by itself."""
-        if self.orm_spawner is not None:
-            self.orm_spawner.user_options = self.user_options
-            self.orm_spawner.state = self.get_state()
-            # It rolls back what a start left uncommitted when it handles another request.
-            stored = inspect(self.orm_spawner, raiseerr=False)
-            if stored is not None and stored.session is not None:
-                stored.session.commit()
-
-    def get_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().get_state()
-        if self._last_choice is not None:
-            state["kale_choice"] = self._last_choice
-        if self.last_volumes:
-            state["kale_volumes"] = self.last_volumes
-            state["kale_image"] = self._last_image
-        return state
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
-        self._last_choice = state.get("kale_choice")
-        self.last_volumes = list(state.get("kale_volumes") or ())
-        self._last_image = state.get("kale_image") or ""
-
-    # --- start and stop -----------------------------------------------------------------
-
     async def _start(self) -> str:
         self._starting = None
         try:
@@ -128,7 +80,7 @@ class KaleSpawner(KeepingSpawner):
                 await self._ensure_namespace()
             start = await self._prepare()
         except ChoiceInvalid:
-            self._forget_choice()
+            self.forget_choice()
             raise
         return await self._run(start)
 
@@ -201,7 +153,7 @@ class KaleSpawner(KeepingSpawner):
         try:
             await start.accept()
             await self._keep_before_image_change(start)
-            self._keep_choice()
+            self._keep_choice(self._planned.mounts)
             if self.storage_pvc_ensure:
                 await self._ensure_own_claim()
             await start.make()
@@ -219,6 +171,7 @@ class KaleSpawner(KeepingSpawner):
             raise
         self._full = ""
         self.pod_id = pod["metadata"]["uid"]
+        self._keep_later()
         return str(self._get_pod_url(pod))
 
     def _clean(self, start: Start) -> asyncio.Task[None]:
@@ -240,8 +193,6 @@ class KaleSpawner(KeepingSpawner):
         """End the pod, and wait until it is gone. Claims stay."""
         watches = await self._watch()
         key = self._pod_key
-        former = watches.pods.resources.get(key) or {}
-        ran = (former.get("status") or {}).get("phase") == "Running"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.start_timeout
         with Waiter([(watches.pods, key)]) as waiter:
@@ -258,8 +209,7 @@ class KaleSpawner(KeepingSpawner):
                 elif not pod["metadata"].get("deletionTimestamp"):
                     # The request was lost on its way.
                     await objects.delete_pod(self.pod_name, 0 if now else self.delete_grace_period)
-        if ran:
-            await self._keep_at_stop()
+        await self._keep_at_stop()
 
     async def get_url(self) -> str:
         """Where the server is. After the hub was restarted during a start, wait for its end."""
@@ -272,7 +222,9 @@ class KaleSpawner(KeepingSpawner):
             return stored
         start = self._resumed(watches, pod)
         try:
-            return str(self._get_pod_url(await start.wait()))
+            url = str(self._get_pod_url(await start.wait()))
+            self._keep_later()
+            return url
         except KaleError as exc:
             self.log.warning("%s: the start that was under way failed: %s", self._log_name, exc)
             await self._clean(start)

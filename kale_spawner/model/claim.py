@@ -165,7 +165,9 @@ def claim_of(manifest: Mapping[str, Any], uses: Iterable[Use] = ()) -> Claim:
         for each in status.get("conditions") or ()
         if each.get("status") != "False"
     }
-    grows = bytes_of(asked) > bytes_of(capacity)
+    # What is said of the size that was tried last is not said of one that was asked for since.
+    tried = (status.get("allocatedResources") or {}).get("storage") or asked
+    grows = bytes_of(tried) == bytes_of(asked) > bytes_of(capacity)
     refused = [conditions[each] for each in _NOT_GROWN if each in conditions]
     return Claim(
         name=metadata["name"],

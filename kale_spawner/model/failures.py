@@ -280,9 +280,12 @@ def refusal(detail: str) -> StartFailed:
     """Why the API server refused (403) what a start would create, from its own text."""
     if "exceeded quota" in detail:
         said = _short(detail.split("exceeded quota:", 1)[-1])
+        volumes = "storage" in said or "persistentvolumeclaims" in said
+        way = "delete one that you do not need" if volumes else "stop a server that you do not need"
+        what = "smaller or fewer volumes" if volumes else "a smaller profile"
         return Refused(
-            f"Your quota does not allow this: {said}. Choose smaller or fewer volumes, delete "
-            "one that you do not need, or ask your administrator for more.",
+            f"Your quota does not allow this: {said}. Choose {what}, {way}, or ask your "
+            "administrator for more.",
             "quota",
         )
     if "violates PodSecurity" in detail:

@@ -18,6 +18,7 @@ class Holds:
     deleting: what is told of a deletion under way. told: why the last one did not happen.
     taking, adopting: sets that are being asked for, or whose snapshots are being made known, by
     "namespace/user/name".
+    stopping: servers of which a snapshot is taken since they stopped, by the key of their pod.
     full: the volume that a server's last start found full, by the key of its pod.
     """
 
@@ -26,6 +27,7 @@ class Holds:
     told: dict[str, str] = field(default_factory=dict)
     taking: set[str] = field(default_factory=set)
     adopting: set[str] = field(default_factory=set)
+    stopping: set[str] = field(default_factory=set)
     full: dict[str, str] = field(default_factory=dict)
 
     def start(self, token: object, server: str, keys: Iterable[str]) -> str | None:

@@ -116,7 +116,7 @@ class Claims(Storage):
             del holds.deleting[key]
             raise
         waits = taken is None or decided
-        work = self._later(self._delete(claim, taken, raises=waits))
+        work = self.later(self._delete(claim, taken, raises=waits))
         if waits:
             await work
         return taken.name if taken else None

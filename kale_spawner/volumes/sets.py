@@ -172,7 +172,7 @@ class Sets(Snapshots):
 
     def prune(self, saved: SnapshotSet, most: int) -> None:
         """Once it is ready, keep only the latest `most` of the sets of its server."""
-        self._later(self._pruned(saved, most))
+        self.later(self._pruned(saved, most))
 
     async def _pruned(self, saved: SnapshotSet, most: int) -> None:
         try:
@@ -245,7 +245,7 @@ class Sets(Snapshots):
         key, adopting = self._key(name), self.spawner.holds.adopting
         if key not in adopting:
             adopting.add(key)
-            self._later(self._adopting(name)).add_done_callback(lambda _: adopting.discard(key))
+            self.later(self._adopting(name)).add_done_callback(lambda _: adopting.discard(key))
 
     async def _adopting(self, name: str) -> None:
         """Until all snapshots of the group are known, or nothing more is to come."""

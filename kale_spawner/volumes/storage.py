@@ -80,7 +80,7 @@ class Storage:
             raise Missing(f'You have no volume "{name}".')
         return found
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+    def later(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         """Goes on when the request that began it was answered."""
         going = asyncio.ensure_future(work)
         self.spawner.background.add(going)

@@ -284,17 +284,26 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         user, spawner = self.find_user(user_name), self.spawner_of(user_name)
         choice, names = await Sets(spawner).restored(name, asked.server)
         there = asked.server in user.orm_user.orm_spawners
+        former = user.spawners[asked.server] if there else None
         called = f'server "{asked.server}"' if asked.server else "default server"
-        if asked.server in user.spawners and user.spawners[asked.server].active:
+        if former is not None and former.active:
             raise Busy(f"The {called} is running. Stop it first.")
-        if there and asked.server and not asked.over:
-            raise Busy(f"You have a {called} already. Choose another name, or restore over it.")
+        # To look at a spawn page is enough for JupyterHub to know a name.
+        if former is not None and former.last_volumes and asked.server and not asked.over:
+            raise Busy(
+                f"You have a {called} already. Choose another name, or restore over it "
+                "(over: true)."
+            )
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
         # What would be refused leaves no server behind that never started.
         await spawner.judged(choice)
         self.request.body = json.dumps(choice).encode()
-        await UserServerAPIHandler.post(self, user_name, asked.server)
+        try:
+            await UserServerAPIHandler.post(self, user_name, asked.server)
+        except web.HTTPError:
+            user.spawners[asked.server].forget_choice()  # no later start is to do it unasked
+            raise
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}"
         if asked.server:
             url += f"/{asked.server}"

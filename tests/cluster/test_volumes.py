@@ -19,7 +19,7 @@ from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.spawner import KaleSpawner
 from kale_spawner.volumes import Claims, Sets, Snapshots
 from kale_spawner.web.views import volume_view
-from tests.cluster.servers import Make, claims, refused, shell, start
+from tests.cluster.servers import Make, claims, pods, refused, shell, start
 from tests.cluster.waiting import eventually
 
 CHOICE: dict[str, Any] = {
@@ -275,12 +275,33 @@ async def test_snapshots_by_themselves_at_stop_and_before_another_image(
         await spawner.stop()
         have = await spawner._inventory()
         await ready(spawner, *have.snapshots)
+    eventually(lambda: len(snapshots(core_v1, namespace)) == 2)
     own = await Snapshots(spawner).take("alice-workspace", "mine")
     await start(spawner, {**choice, "profile": "vscode"})
     eventually(lambda: len(snapshots(core_v1, namespace)) == 3)
     assert own.name in snapshots(core_v1, namespace)
     sets = (await spawner._inventory()).sets()
     assert [each.reason for each in sets.values()] == ["image", "stop"]
+
+
+async def test_a_server_that_ends_by_itself_is_kept_too_and_once(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    settings = {"KaleVolumes": {"snapshot_at_stop": True}}
+    spawner = make(settings)
+    await start(spawner, {**CHOICE, "data_volumes": []})
+    assert await spawner.poll() is None
+    state = spawner.get_state()
+    core_v1.delete_namespaced_pod(spawner.pod_name, namespace, grace_period_seconds=0)
+    eventually(lambda: pods(core_v1, namespace) == [])
+    # Seen by the next hub, which asks twice at once, and stops what is not there.
+    following = make(settings, state=state)
+    while following._snapshot_due:
+        await asyncio.gather(following.poll(), following.poll())
+    await following.stop()
+    sets = (await spawner._inventory()).sets()
+    assert [each.reason for each in sets.values()] == ["stop"]
+    assert "kale_snapshot_due" not in following.get_state()
 
 
 @pytest.mark.parametrize(
@@ -295,12 +316,14 @@ async def test_a_deleted_server_leaves_what_the_setting_says(
     await start(lab, {**CHOICE, "workspace": {"size": "1Gi"}})
     await lab.stop()
     await lab.delete_forever()
+    await asyncio.gather(*lab.background)
     there = claims(core_v1, namespace)
     assert "alice-workspace" in there
     assert len(there) == left
     assert len(snapshots(core_v1, namespace)) == kept
     # A server that runs, or a claim that anything mounts, loses nothing.
     await default.delete_forever()
+    await asyncio.gather(*default.background)
     assert "alice-workspace" in claims(core_v1, namespace)
 
 

@@ -210,7 +210,7 @@ def test_what_is_shared_grows_with_who_shares_it() -> None:
 
 
 def test_a_growth_that_the_driver_refused_can_be_asked_for_with_less() -> None:
-    status = {
+    status: dict[str, Any] = {
         "phase": "Bound",
         "capacity": {"storage": "5Gi"},
         "conditions": [
@@ -221,7 +221,10 @@ def test_a_growth_that_the_driver_refused_can_be_asked_for_with_less() -> None:
             }
         ],
     }
-    spec = {"storageClassName": "rok-csi", "resources": {"requests": {"storage": "90Gi"}}}
+    spec: dict[str, Any] = {
+        "storageClassName": "rok-csi",
+        "resources": {"requests": {"storage": "90Gi"}},
+    }
     manifest = {"metadata": {"name": "data"}, "spec": spec, "status": status}
     stuck = claim_of(manifest)
     assert (stuck.stuck, stuck.coming_bytes) == ("full", 5 * GI)
@@ -235,8 +238,11 @@ def test_a_growth_that_the_driver_refused_can_be_asked_for_with_less() -> None:
     assert "cannot shrink" in refused({**row, "size": "4Gi"}, stuck)["size"]
     (copy,) = plan({"source": "clone", "origin": "data", "name": "copy"}, stuck).create
     assert copy.size == "5Gi"
-    spec["resources"]["requests"]["storage"] = "5Gi"
-    assert claim_of(manifest).stuck == ""
+    status["allocatedResources"] = {"storage": "90Gi"}
+    assert claim_of(manifest).stuck == "full"
+    for other in ("8Gi", "5Gi"):
+        spec["resources"]["requests"]["storage"] = other
+        assert claim_of(manifest).stuck == ""
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ async def test_the_page_proposes_read_only_where_the_administrator_does() -> Non
 async def test_a_refused_choice_does_not_replace_the_last_good_one() -> None:
     spawner = make_spawner(options={"profile": "vscode-kale"})
     await spawner.load_user_options()
-    spawner._keep_choice()
+    spawner._keep_choice(())
     state = spawner.get_state()
     bad = {"workspace": {"size": "tiny"}}
     again = make_spawner(state=state, options=bad)
@@ -385,7 +385,7 @@ async def test_an_own_form_and_its_reader_win() -> None:
     options = spawner.options_from_form(fields)
     await load(spawner, options)
     assert spawner.image == "full:1"
-    spawner._keep_choice()
+    spawner._keep_choice(())
     assert spawner.user_options == {"profile": "small", "image": "full", "cost": "12"}
     spawner.clear_state()
     await spawner.load_user_options()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -148,3 +149,17 @@ def test_a_claim_that_another_server_mounts_stays(
     assert going(seeded) == expected
     assert len(seeded.pods()) == 1
     call(hub.url, hub.token, "DELETE", "/users/dan/servers/other", {"remove": True})
+
+
+def test_of_a_user_whom_the_hub_does_not_delete_everything_stays(
+    seeded: Cluster, deleting_hub: Hub
+) -> None:
+    """JupyterHub fails over a named server that runs, after it has begun with the others."""
+    hub = deleting_hub
+    refused = call(hub.url, hub.token, "DELETE", "/users/dan")
+    assert refused.status == 500
+    assert call(hub.url, hub.token, "GET", "/users/dan").status == 200
+    time.sleep(1)
+    assert going(seeded) == set()
+    assert snapshots(seeded)["items"] == []
+    call(hub.url, hub.token, "DELETE", "/users/dan/servers/lab", {"remove": True})

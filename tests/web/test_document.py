@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -23,9 +24,9 @@ from kale_spawner.model import marks
 from kale_spawner.model.limits import SYSTEM_FOLDERS
 from kale_spawner.web.openapi import document
 from kale_spawner.wire import COMPONENT_LABEL, STORAGE_COMPONENT, USERNAME_LABEL
-from tests.web.browserless import call
+from tests.web.browserless import Answer, call
 from tests.web.conftest import Cluster, Hub, StartHub
-from tests.web.test_hub import until
+from tests.web.test_hub import stop, until
 
 EXAMPLES = 15
 """An operation, beside those that try each bound of each field."""
@@ -270,19 +271,44 @@ def within_the_rules(thing: dict[str, Any]) -> None:
         assert not any(PurePosixPath(path).is_relative_to(each) for each in SYSTEM_FOLDERS)
 
 
+@contextmanager
+def quota(site: Site, resource: str, amount: str) -> Iterator[None]:
+    core, namespace = site.cluster.core, site.cluster.namespace
+    hard, used = {resource: amount}, {resource: "0"}
+    body = {"metadata": {"name": "few"}, "spec": {"hard": hard}}
+    core.create_namespaced_resource_quota(namespace, body)
+    status = {"status": {"hard": hard, "used": used}}
+    core.patch_namespaced_resource_quota_status("few", namespace, status)
+    yield
+    core.delete_namespaced_resource_quota("few", namespace)
+
+
+def restored(site: Site) -> Answer:
+    path = "/users/ann/snapshot-sets/ann-monday/restore"
+    return call(site.hub.url, site.hub.token, "POST", path, {"server": "again"})
+
+
+def servers(site: Site) -> dict[str, Any]:
+    path = "/users/ann?include_stopped_servers"
+    return dict(call(site.hub.url, site.hub.token, "GET", path).json["servers"])
+
+
 def test_a_restore_that_is_refused_leaves_no_server(site: Site) -> None:
     site.stock()
-    hard = {"hard": {"requests.storage": "1Gi"}}
-    core, namespace = site.cluster.core, site.cluster.namespace
-    quota = {"metadata": {"name": "storage"}, "spec": hard, "status": hard}
-    core.create_namespaced_resource_quota(namespace, quota)
-    try:
-        core.patch_namespaced_resource_quota_status("storage", namespace, {"status": hard})
-        path = "/users/ann/snapshot-sets/ann-monday/restore"
-        answer = call(site.hub.url, site.hub.token, "POST", path, {"server": "again"})
+    with quota(site, "requests.storage", "1Gi"):
+        answer = restored(site)
         assert answer.status == 400, answer.text
         assert "your quota leaves 1Gi of storage" in answer.json["message"]
-        model = call(site.hub.url, site.hub.token, "GET", "/users/ann?include_stopped_servers").json
-        assert "again" not in model["servers"]
-    finally:
-        core.delete_namespaced_resource_quota("storage", namespace)
+        assert "again" not in servers(site)
+
+
+def test_a_restore_that_the_cluster_refuses_can_be_asked_for_again(site: Site) -> None:
+    site.stock()
+    with quota(site, "pods", "0"):
+        for _ in range(2):
+            refused = restored(site)
+            assert refused.status == 403, refused.text
+            assert "stop a server that you do not need" in refused.json["message"]
+        assert servers(site)["again"]["user_options"] == {}  # a plain start does not restore
+    assert restored(site).status == 202
+    stop(site.hub, "ann", "again")
