@@ -275,6 +275,7 @@ async def test_snapshots_by_themselves_at_stop_and_before_another_image(
         await spawner.stop()
         have = await spawner._inventory()
         await ready(spawner, *have.snapshots)
+        await asyncio.gather(*spawner.background)
     eventually(lambda: len(snapshots(core_v1, namespace)) == 2)
     own = await Snapshots(spawner).take("alice-workspace", "mine")
     await start(spawner, {**choice, "profile": "vscode"})
@@ -296,6 +297,7 @@ async def test_a_server_that_ends_by_itself_is_kept_too_and_once(
     eventually(lambda: pods(core_v1, namespace) == [])
     # Seen by the next hub, which asks twice at once, and stops what is not there.
     following = make(settings, state=state)
+    following.server.ip, following.server.port = spawner.server.ip, spawner.server.port
     while following._snapshot_due:
         await asyncio.gather(following.poll(), following.poll())
     await following.stop()
