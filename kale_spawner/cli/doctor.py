@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from traitlets import TraitError
 from traitlets.config import Config
@@ -38,32 +38,6 @@ class Finding:
     def __str__(self) -> str:
         mark = {"ok": "+", "warning": "!", "missing": "x"}[self.state]
         return f"{mark} {self.text}" + (f"\n    {self.mend}" if self.mend else "")
-
-
-def add_command(commands: Any) -> None:
-    """Tell argparse of it."""
-    about = "check whether the cluster has what the hub's configuration needs"
-    more = (
-        "Check whether the cluster has what the hub's configuration needs, and say what mends it."
-    )
-    parser = commands.add_parser("doctor", help=about, description=more)
-    parser.add_argument("--config", metavar="FILE", help="the hub's jupyterhub_config.py")
-    parser.add_argument(
-        "--namespace", help="where the servers run; default: what the configuration says"
-    )
-    parser.add_argument(
-        "--kubeconfig",
-        metavar="FILE",
-        help="the way to the cluster; default: as kubectl finds it, or that of the pod it runs in",
-    )
-    parser.add_argument(
-        "--as",
-        dest="acting_as",
-        metavar="USER",
-        help="check the rights of this account: system:serviceaccount:NAMESPACE:NAME",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
