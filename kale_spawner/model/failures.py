@@ -35,6 +35,7 @@ _NO_VOLUME = re.compile(
 )
 _BUSY_SOURCE = re.compile(r"not ready|not bound|is being|in progress|pending", re.IGNORECASE)
 _FULL = re.compile(r"No space left on device|ENOSPC|Errno 28|disk quota exceeded", re.IGNORECASE)
+_NO_RIGHT = re.compile(r'User "[^"]*" cannot (\w+) resource "([^"]+)"')
 _TRIES = 3
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
                   "RegistryUnavailable", "ImageInspectError")  # fmt: skip
@@ -139,7 +140,7 @@ def no_class(storage_class: str, claim: str, present: Iterable[str] = ()) -> Sta
 
 def not_grown(claim: str, size: str, detail: str) -> StartFailed:
     """The API server refused a larger size, in its own words."""
-    if "exceeded quota" in detail:
+    if "exceeded quota" in detail or _NO_RIGHT.search(detail):
         return refusal(detail)
     return Refused(
         f'Volume "{claim}" could not grow to {size}: {_short(detail)}. Leave it at its size, '
@@ -287,6 +288,13 @@ def refusal(detail: str) -> StartFailed:
             f"Your quota does not allow this: {said}. Choose {what}, {way}, or ask your "
             "administrator for more.",
             "quota",
+        )
+    if lacking := _NO_RIGHT.search(detail):
+        verb, resource = lacking.groups()
+        return Refused(
+            f"The hub may not {verb} {resource} here. Ask your administrator to let it: "
+            "kale-spawner doctor says which rights are missing.",
+            "denied",
         )
     if "violates PodSecurity" in detail:
         said = _short(detail.split("violates PodSecurity", 1)[-1])

@@ -256,6 +256,13 @@ def test_a_claim_counts_as_mounted_once_a_container_that_mounts_it_ran(
         ('pods "p" is forbidden: exceeded quota: q, requested: cpu=2', "quota", "requested: cpu=2"),
         ('violates PodSecurity "restricted:latest": privileged', "policy", "privileged"),
         ("user hub cannot create pods", "denied", "administrator"),
+        (
+            'claim is forbidden: User "hub" cannot patch resource "persistentvolumeclaims" in API',
+            "denied",
+            "The hub may not patch persistentvolumeclaims here.",
+        ),
+        ("exceeded quota: q, requested: pods=1, used: pods=2", "quota", "stop a server"),
+        ("exceeded quota: q, requested: requests.storage=1", "quota", "fewer volumes, delete one"),
     ],
 )
 def test_a_refusal_says_who_refused_what(detail: str, cause: str, says: str) -> None:
