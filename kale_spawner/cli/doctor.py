@@ -20,9 +20,15 @@ from kale_spawner.model.cluster import Cluster
 from kale_spawner.settings import KaleGateway, KaleImages, KaleVolumes
 
 _SIDECAR_SINCE = (1, 29)
+_SNAPSHOTTER = "https://github.com/kubernetes-csi/external-snapshotter"
 _CRDS = (
-    "kubectl apply -k https://github.com/kubernetes-csi/external-snapshotter/client/config/crd"
-    " and -k .../deploy/kubernetes/snapshot-controller"
+    f"kubectl apply -k {_SNAPSHOTTER}/client/config/crd && "
+    f"kubectl apply -k {_SNAPSHOTTER}/deploy/kubernetes/snapshot-controller"
+)
+_CLASS = (
+    """kubectl apply -f - <<< '{{"apiVersion": "snapshot.storage.k8s.io/v1", """
+    """"kind": "VolumeSnapshotClass", "metadata": {{"name": "{0}"}}, "driver": "{0}", """
+    """"deletionPolicy": "Delete"}}'"""
 )
 
 
@@ -80,7 +86,10 @@ async def _look(settings: Config, arguments: argparse.Namespace) -> list[Finding
         if await there.has_namespace(namespace) is False:
             mend = f"kubectl create namespace {namespace}"
             found.append(Finding("missing", f'There is no namespace "{namespace}"', mend))
-        found += _of_classes(await there.facts.cluster(namespace), KaleVolumes(config=settings))
+        facts = there.facts
+        cluster = await facts.cluster(namespace)
+        known = await facts.has_snapshots(namespace) is not False
+        found += _of_classes(cluster, KaleVolumes(config=settings), has_snapshots=known)
         found += _of_rights(await there.missing(namespace, RIGHTS), namespace)
         return [*found, *_of_images(settings, await there.images())]
 
@@ -101,7 +110,9 @@ def _of_version(version: tuple[int, int], gateway: KaleGateway) -> Iterator[Find
         yield Finding("ok", text)
 
 
-def _of_classes(cluster: Cluster, volumes: KaleVolumes) -> Iterator[Finding]:
+def _of_classes(
+    cluster: Cluster, volumes: KaleVolumes, *, has_snapshots: bool
+) -> Iterator[Finding]:
     if cluster.classes is None:
         yield Finding("warning", "Storage classes cannot be read, so that none was checked")
         return
@@ -118,7 +129,10 @@ def _of_classes(cluster: Cluster, volumes: KaleVolumes) -> Iterator[Finding]:
             patch = "'{\"allowVolumeExpansion\": true}'"
             mend = f"kubectl patch storageclass {found.name} -p {patch}   (if its driver can)"
             yield Finding("warning", f'Volumes of "{found.name}" cannot grow', mend)
-        yield from _of_snapshots(cluster, found.provisioner)
+        if has_snapshots:
+            yield from _of_snapshots(cluster, found.provisioner)
+    if not has_snapshots:
+        yield Finding("warning", "This cluster knows of no snapshots (CRDs, controller)", _CRDS)
 
 
 def _of_snapshots(cluster: Cluster, driver: str) -> Iterator[Finding]:
@@ -127,15 +141,8 @@ def _of_snapshots(cluster: Cluster, driver: str) -> Iterator[Finding]:
     elif found := cluster.snapshot_class_for(driver):
         yield Finding("ok", f'Snapshots by class "{found.name}" of driver {driver}')
     else:
-        mend = (
-            _CRDS
-            if not cluster.snapshot_classes
-            else (
-                "kubectl apply a VolumeSnapshotClass: apiVersion: snapshot.storage.k8s.io/v1, "
-                f"metadata: {{name: {driver}}}, driver: {driver}, deletionPolicy: Delete"
-            )
-        )
-        yield Finding("warning", f"No snapshots: there is no VolumeSnapshotClass of {driver}", mend)
+        text = f"No snapshots: there is no VolumeSnapshotClass of {driver}"
+        yield Finding("warning", text, _CLASS.format(driver))
     if group := cluster.group_class_for(driver):
         yield Finding("ok", f'Snapshots of several volumes at one instant: class "{group.name}"')
     elif cluster.snapshot_class_for(driver):

@@ -60,10 +60,14 @@ class Facts:
             quotas=cluster.quotas(quotas or ()),
         )
 
+    async def has_snapshots(self, namespace: str | None) -> bool | None:
+        """Whether the cluster knows of snapshots; None where they may not be seen in this
+        namespace (None: in all of them)."""
+        return await self._seen(SNAPSHOTS, namespace)
+
     async def snapshots_missing(self, namespace: str | None) -> str:
-        """Why snapshots cannot be watched in this namespace (None: in all of them), in words for
-        the page; "" when they can."""
-        found = await self._seen(SNAPSHOTS, namespace)
+        """Why snapshots cannot be watched, in words for the page; "" when they can."""
+        found = await self.has_snapshots(namespace)
         if found is None:
             return "The hub may not see snapshots here. Ask your administrator."
         return "" if found else "This cluster has no snapshots of volumes."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kale_spawner.model import limits as rules
@@ -39,8 +40,10 @@ class Growth:
         return max(parse_size(self.size) - asked, 0)
 
 
-def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> str | None:
-    """Why a claim cannot get this size, or None."""
+def growth_error(
+    claim: Claim, text: str, limits: Limits, cluster: Cluster, claims: Iterable[Claim]
+) -> str | None:
+    """Why a claim cannot get this size, or None. claims: all of its user's."""
     if reason := rules.size_error(text, limits):
         return reason
     if parse_size(text) < claim.size_bytes:
@@ -48,7 +51,25 @@ def growth_error(claim: Claim, text: str, limits: Limits, cluster: Cluster) -> s
         return f"{smaller}; write a larger one, or leave it as it is"
     if claim.phase != "Bound":
         return "it was never mounted, and cannot grow before that; start a server with it first"
+    for clone, size in clones_to_come(claim, claims).items():
+        if parse_size(text) > size:
+            return (
+                f'"{clone}" is to be a clone of it, and would be too small then; start a server '
+                "with that first, or delete it"
+            )
     return cannot_grow(claim, cluster)
+
+
+def clones_to_come(claim: Claim, claims: Iterable[Claim]) -> dict[str, int]:
+    """The sizes of the claims that are to be filled from this one, and were not mounted yet."""
+    origin = ("clone", claim.name)
+    return {
+        each.name: each.size_bytes
+        for each in claims
+        if each.phase != "Bound"
+        and each.origin
+        and (each.origin.source, each.origin.name) == origin
+    }
 
 
 def cannot_grow(claim: Claim, cluster: Cluster) -> str | None:

@@ -173,7 +173,9 @@ class Sources:
 
     def _growth(self, field: str, claim: Claim, text: str, size: int) -> None:
         if size not in (claim.size_bytes, claim.requested_bytes):
-            self._tell(f"{field}.size", growth_error(claim, text, self.limits, self.cluster))
+            claims = self.inventory.claims.values()
+            reason = growth_error(claim, text, self.limits, self.cluster, claims)
+            self._tell(f"{field}.size", reason)
             self.grow[field] = Growth(claim, text)
 
     def _mounted(self, field: str, claim: Claim) -> None:

@@ -66,7 +66,7 @@ class Claims(Storage):
         have, cluster = await self._facts()
         claim = self._claim(have, name)
         limits = self.spawner._limits(await self.spawner._offers())
-        reason = growth_error(claim, size, limits, cluster)
+        reason = growth_error(claim, size, limits, cluster, have.claims.values())
         if reason is None and parse_size(size) == claim.size_bytes:
             reason = f"it has {claim.capacity} already; write a larger size"
         if reason is None and parse_size(size) == claim.requested_bytes:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from kale_spawner.errors import FieldError
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.cluster import Cluster
-from kale_spawner.model.growth import cannot_grow
+from kale_spawner.model.growth import cannot_grow, clones_to_come
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
@@ -306,6 +306,7 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
                 "used": sentence(used_by(claim)),
                 "bound": claim.phase == "Bound",
                 "wanted": max(claim.requested_bytes, claim.size_bytes),
+                "clones": clones_to_come(claim, view.claims),
                 "unmade": never_made(claim, view.cluster) or "",
                 "fixed": cannot_grow(claim, view.cluster) or "",
                 "origin": f"{made.source} {made.name}" if (made := claim.origin) else "",

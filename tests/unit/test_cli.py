@@ -236,7 +236,7 @@ def test_the_doctor_names_what_mends() -> None:
         "slow": StorageClass("slow", "other"),
     }
     cluster = Cluster(classes, {"s": SnapshotClass("s", "rok")}, {})
-    found = list(_of_classes(cluster, volumes))
+    found = list(_of_classes(cluster, volumes, has_snapshots=True))
     assert [each.state for each in found] == [
         "ok",
         "ok",
@@ -247,9 +247,15 @@ def test_the_doctor_names_what_mends() -> None:
         "missing",
     ]
     assert "kubectl patch storageclass slow" in found[4].mend
-    assert "driver: other" in found[5].mend
+    made = json.loads(found[5].mend.partition("<<< ")[2].strip("'"))
+    assert (made["kind"], made["driver"]) == ("VolumeSnapshotClass", "other")
     assert 'no storage class "none", only rok-csi, slow' in found[6].text
-    assert [each.state for each in _of_classes(Cluster(), volumes)] == ["warning"]
+    assert [each.state for each in _of_classes(Cluster(), volumes, has_snapshots=True)] == [
+        "warning"
+    ]
+    without = list(_of_classes(cluster, volumes, has_snapshots=False))
+    assert "client/config/crd" in without[-1].mend
+    assert not any("VolumeSnapshotClass" in each.text for each in without)
 
 
 def test_images_are_looked_for_on_the_nodes() -> None:

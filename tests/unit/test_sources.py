@@ -186,6 +186,17 @@ def test_a_larger_size_makes_an_existing_volume_grow() -> None:
     assert plan({"source": "existing", "name": "data", "size": "8Gi"}, growing).grow == ()
 
 
+def test_a_volume_does_not_outgrow_a_clone_that_is_still_to_be_made() -> None:
+    made_of = {"kale-spawner/origin": Origin("clone", "data").to_json()}
+    pending = Claim("copy", 6 * GI, "6Gi", storage_class="rok-csi", annotations=made_of)
+    row = {"source": "existing", "name": "data"}
+    said = refused({**row, "size": "8Gi"}, pending)["size"]
+    assert said.startswith('"copy" is to be a clone of it, and would be too small then')
+    assert plan({**row, "size": "6Gi"}, pending).grow == (Growth(DATA, "6Gi"),)
+    done = Claim(**{**pending.__dict__, "phase": "Bound"})
+    assert plan({**row, "size": "8Gi"}, done).grow == (Growth(DATA, "8Gi"),)
+
+
 def test_a_class_that_is_gone_is_told_of_what_was_never_mounted() -> None:
     lost = Claim(**{**NEVER.__dict__, "name": "lost", "storage_class": "gone"})
     said = refused({"source": "existing", "name": "lost"}, lost)["name"]

@@ -43,6 +43,13 @@ CLAIMS = {
         annotations={"kale-spawner/origin": Origin("snapshot", "monday", "kept").to_json()},
     ),
     "small": Claim("small", GIB, "1Gi", phase="Bound", storage_class="slow"),
+    "copy": Claim(
+        "copy",
+        5 * GIB,
+        "5Gi",
+        storage_class="rok-csi",
+        annotations={"kale-spawner/origin": Origin("clone", "bound").to_json()},
+    ),
     "lost": Claim("lost", GIB, "1Gi", storage_class="gone"),
 }
 SNAPSHOTS = {
@@ -215,6 +222,7 @@ NAMES = st.sampled_from(
         "bound",
         "small",
         "lost",
+        "copy",
         "mine",
         "going",
         "ann-workspace",

@@ -97,6 +97,8 @@ const kaleRules = (data) => {
     if (bytes < BigInt(claim.bytes))
       return `${size} is less than it has (${claim.size}), and a volume cannot shrink; write a larger one, or leave it as it is`;
     if (!claim.bound) return "it was never mounted, and cannot grow before that; start a server with it first";
+    for (const [clone, size] of Object.entries(claim.clones))
+      if (bytes > BigInt(size)) return `"${clone}" is to be a clone of it, and would be too small then; start a server with that first, or delete it`;
     return claim.fixed;
   }
 

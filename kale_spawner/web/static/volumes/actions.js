@@ -32,7 +32,7 @@ export function makeActions({ api, page, state, done }) {
     return names.length ? `${list(names)} ${are} to be filled from ${name} and ${were} not mounted yet: ${then}.` : "";
   }
   const LOST = "without it, that cannot be done any more";
-  const SMALL = "afterwards it would be too small for that; start a server with it first";
+  const SMALL = "a larger volume does not fit into that; start a server with it first";
   // Kubernetes keeps a snapshot until then; a volume it does not.
   const KEPT = "the snapshot is kept until that is done, then deleted";
 
