@@ -15,7 +15,7 @@ from sqlalchemy import inspect
 
 from kale_spawner.errors import ClusterError, KaleError, StartFailed
 from kale_spawner.kube.start import Start
-from kale_spawner.model.mounts import Mount
+from kale_spawner.model.mounts import Mount, claims_by_row
 from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.model.taking import members_of_plan
 from kale_spawner.page import PageSpawner
@@ -39,8 +39,8 @@ class KeepingSpawner(PageSpawner):
         self._last_image = str(self.image)
         self.last_volumes = [asdict(member) for member in members_of_plan(mounts)]
         if self._choice is not None:
-            own = self._reads_form_itself
-            self._last_choice = dict(self.user_options) if own else self._choice.settled()
+            own, claims = self._reads_form_itself, claims_by_row(mounts)
+            self._last_choice = dict(self.user_options) if own else self._choice.settled(*claims)
             self.user_options = self._last_choice
         self._store()
 

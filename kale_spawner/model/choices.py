@@ -165,12 +165,16 @@ class Choice(_Part):
     workspace: Workspace = Workspace()
     data_volumes: Annotated[list[DataVolume], Field(max_length=100)] | None = None
 
-    def settled(self) -> dict[str, Any]:
-        """What is asked for again next time: a volume that has grown is not to grow again, nor to
-        be too large for a size that it had."""
+    def settled(self, workspace: str | None, data_volumes: Sequence[str | None]) -> dict[str, Any]:
+        """What is asked for again next time, of volumes that are there by then: each has the name
+        that it got; one that has grown is not to grow again, nor to be too large for a size that
+        it had."""
         stored = self.stored()
-        for volume in (stored.get("workspace") or {}, *(stored.get("data_volumes") or ())):
-            if volume.get("source") == "existing":
+        volumes = [stored.get("workspace"), *(stored.get("data_volumes") or ())]
+        for volume, name in zip(volumes, [workspace, *data_volumes], strict=False):
+            if volume and name and not volume.get("name"):
+                volume["name"] = name
+            if volume and volume.get("source") == "existing":
                 volume.pop("size", None)
         return stored
 

@@ -23,6 +23,18 @@ class Mount:
     size_limit: str | None = None
 
 
+def data_volume(index: int) -> str:
+    """What the pod calls the data volume of this row of the choice."""
+    return f"kale-data-{index + 1}"
+
+
+def claims_by_row(mounts: Iterable[Mount]) -> tuple[str | None, list[str | None]]:
+    """The claim of the workspace, and those of the data volumes in the order of the choice."""
+    claims = {mount.volume: mount.claim for mount in mounts}
+    rows = range(len(claims.keys() - {WORKSPACE}))
+    return claims.get(WORKSPACE), [claims.get(data_volume(row)) for row in rows]
+
+
 def outer_first(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     """A folder before all that is mounted inside it, whatever the order of the choice: a
     runtime that mounts them one by one would hide the inner one."""

@@ -17,7 +17,7 @@ from kale_spawner.model.growth import Growth, NewClaim
 from kale_spawner.model.images import DataPreset, VolumePreset, WorkspacePreset
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import DEFAULT_WORKSPACE, Limits, Owner, Role, data_template
-from kale_spawner.model.mounts import WORKSPACE, Mount, mount_errors, outer_first
+from kale_spawner.model.mounts import WORKSPACE, Mount, data_volume, mount_errors, outer_first
 from kale_spawner.model.names import expand
 from kale_spawner.model.quota import quota_errors
 from kale_spawner.model.sources import DEFAULT_SIZE, FILLED, Sources, Volume, room_without_volume
@@ -171,7 +171,7 @@ class _Planner:
             sized = volume.size is not None
             if volume.source in ("new", *FILLED) and not volume.name:
                 volume = volume.model_copy(update={"name": self._free(volume, taken)})
-            self._volume(f"data_volumes.{index}", volume, sized, f"kale-data-{index + 1}")
+            self._volume(f"data_volumes.{index}", volume, sized, data_volume(index))
 
     def _fixed(self, asked: Workspace, preset: WorkspacePreset) -> Workspace:
         """What the administrator fixed may be repeated, but not changed."""

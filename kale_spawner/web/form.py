@@ -137,8 +137,9 @@ def render_form(view: FormView) -> str:
     workspace = preset["workspace"]
     if isinstance(asked := filled.get("workspace"), Mapping):
         # A preset for one source says nothing about another: see `plan.py`.
-        same = asked.get("source", workspace["source"]) == workspace["source"]
-        preset_too = {**workspace, **asked} if same else {"mount": workspace["mount"], **asked}
+        proposed = _workspace_preset(card, view)
+        same = asked.get("source", proposed["source"]) == proposed["source"]
+        preset_too = {**proposed, **asked} if same else {"mount": proposed["mount"], **asked}
         workspace = _volume(asked if view.submitted is not None else preset_too, view)
     volumes = preset["data_volumes"]
     if isinstance(asked := filled.get("data_volumes"), list):
@@ -198,16 +199,20 @@ def _chosen(view: FormView, filled: Mapping[str, Any]) -> ProfileCard | None:
     return next(iter([*asked, *default, *view.profiles]), None)
 
 
-def _preset(card: ProfileCard, view: FormView) -> dict[str, Any]:
-    workspace = {
+def _workspace_preset(card: ProfileCard | None, view: FormView) -> dict[str, Any]:
+    return {
+        "source": "new",
         "name": f"{view.name_prefix}-workspace",
         "size": "10Gi",
         "mount": view.home,
-        **(card.preset.get("workspace") or {}),
+        **((card and card.preset.get("workspace")) or {}),
     }
+
+
+def _preset(card: ProfileCard, view: FormView) -> dict[str, Any]:
     volumes = card.preset.get("data_volumes") or ()
     return {
-        "workspace": _volume(workspace, view),
+        "workspace": _volume(_workspace_preset(card, view), view),
         "data_volumes": [_volume(each, view) for each in volumes],
     }
 

@@ -12,6 +12,7 @@ import pytest
 from kubespawner import KubeSpawner
 
 from kale_spawner.errors import ChoiceInvalid, KaleError, StartFailed, Unreachable
+from kale_spawner.model.choices import parse_choice
 from kale_spawner.model.cluster import Cluster
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.plan import Plan
@@ -265,6 +266,23 @@ async def test_the_page_proposes_read_only_where_the_administrator_does() -> Non
     fields = Page(await spawner.get_options_form()).fields()
     assert fields["data_volumes.0.claim"] == "alice-set"
     assert fields["data_volumes.0.read_only"] == "true"
+
+
+@pytest.mark.usefixtures("no_claims")
+async def test_the_last_choice_has_the_names_that_its_volumes_got() -> None:
+    row = {"source": "new", "size": "20Gi", "mount": "/data"}
+    asked = {"workspace": {"size": "1Gi"}, "data_volumes": [row, {**row, "mount": "/more"}]}
+    spawner = make_spawner(options=asked)
+    await spawner.load_user_options()
+    offers, profile, choice = spawner._offered, spawner._profile, spawner._choice
+    assert offers and profile and choice
+    plan = await spawner._plan(offers, profile, choice)
+    spawner._keep_choice(plan.mounts)
+    kept = spawner.get_state()["kale_choice"]
+    assert kept["workspace"]["name"] == "alice-workspace"
+    assert [each["name"] for each in kept["data_volumes"]] == ["alice-data-1", "alice-data-2"]
+    again = parse_choice(kept)
+    assert (await spawner._plan(offers, profile, again)).claims == plan.claims
 
 
 @pytest.mark.usefixtures("no_claims")

@@ -72,6 +72,16 @@ def test_first_visit_is_filled_in() -> None:
     parse_choice(choice)
 
 
+def test_last_choice_without_a_name_is_that_of_the_volume_it_made() -> None:
+    last = {"workspace": {"source": "new", "size": "40Mi"}}
+    shown = sent(view(choice=last, claims=[claim("ann-workspace", phase="Bound")]))
+    assert shown["workspace"] == {
+        "source": "existing",
+        "name": "ann-workspace",
+        "mount": "/home/jovyan",
+    }
+
+
 def test_last_choice_prefills_and_its_claim_is_by_now_an_existing_one() -> None:
     last = {
         "profile": "code",
