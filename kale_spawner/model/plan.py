@@ -4,6 +4,7 @@ where. Pure: the same choice, claims and limits give the same plan."""
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -249,6 +250,6 @@ def _role(field: str) -> Role:
 
 def _position(error: FieldError) -> tuple[int, int]:
     """Where the field stands in a choice, so that all errors of a volume stand together."""
-    first, number, *_ = [*error.field.split("."), ""]
-    fields = list(Choice.model_fields)
-    return fields.index(first) if first in fields else -1, int(number) if number.isdigit() else 0
+    row = re.match(r"data_volumes\.([0-9]{1,4})\b", error.field, re.ASCII)
+    first, fields = error.field.partition(".")[0], list(Choice.model_fields)
+    return fields.index(first) if first in fields else -1, int(row[1]) if row else 0

@@ -146,8 +146,8 @@ def _row(path: re.Match[str]) -> str:
 def place_of(field: str) -> str:
     """ "data_volumes.0.size" is "Data volume 1, size"."""
     first, *rest = field.split(".")
-    if first == "data_volumes" and rest and rest[0].isdigit():
-        first, rest = f"data volume {int(rest[0]) + 1}", rest[1:]
+    if row := _ROW.match(field):
+        first, rest = _row(row), rest[1:]
     words = [first.replace("_", " "), *(part.replace("_", " ") for part in rest)]
     words = [_PLACES.get(word, word) for word in words if word]
     return sentence(", ".join(words))

@@ -112,6 +112,7 @@ def planned(options: Any) -> Plan | None:
 @example({"workspace": {"name": "bare"}})
 @example({"workspace": {"name": "trap"}})
 @example({"workspace": {"source": "existing", "name": "trap"}})
+@example({".\u00b9": None, "data_volumes.\u00b9": 1, f"data_volumes.{'9' * 5000}": 1})
 def test_no_options_reach_what_is_not_the_users(options: Any) -> None:
     plan = planned(options)
     if plan is None:
