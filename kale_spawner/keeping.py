@@ -159,7 +159,10 @@ class KeepingSpawner(PageSpawner):
             return
         own = [
             claim.name
-            for claim in (await self._inventory()).claims.values()
+            # What a clone is to be made from goes after the clone.
+            for claim in sorted(
+                (await self._inventory()).claims.values(), key=lambda each: each.phase == "Bound"
+            )
             if claim.annotations.get(SERVERNAME_LABEL, "") == (self.name or "")
         ]
         Claims(self).later(self._delete_volumes(own, last=what == "snapshot"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from jupyterhub.utils import maybe_future
@@ -183,19 +184,27 @@ class PlanningSpawner(UpstreamSpawner):
         return make_limits(offers, taken, [self.pvc_name_template])
 
     async def _plan(
-        self, offers: Offers, profile: Profile, choice: Choice, found: Sequence[FieldError] = ()
+        self,
+        offers: Offers,
+        profile: Profile,
+        choice: Choice,
+        found: Sequence[FieldError] = (),
+        server: str | None = None,
     ) -> Plan:
         limits, owner = self._limits(offers), self._owner()
+        if server is not None:
+            owner = replace(owner, server=server)
         inventory, cluster = await asyncio.gather(
             self._inventory(fresh=True), self._cluster(fresh=True)
         )
         return make_plan(choice, inventory, limits, owner, profile.offer, found, cluster)
 
-    async def judged(self, data: dict[str, Any]) -> Choice:
-        """What is asked for, if it can be planned now. Raises ChoiceInvalid."""
+    async def judged(self, data: dict[str, Any], server: str | None = None) -> Choice:
+        """What is asked for, of this server or another of its user's, if it can be planned now.
+        Raises ChoiceInvalid."""
         offers = await self._offers()
         profile, choice, found = offers.judge(data)
-        await self._plan(offers, profile, choice, found)
+        await self._plan(offers, profile, choice, found, server)
         return choice
 
     async def _pod_manifest(self, plan: Plan, start: str) -> dict[str, Any]:

@@ -103,15 +103,7 @@ class KaleSpawner(KeepingSpawner):
         offers, profile, choice = self._offered, self._profile, self._choice
         if offers is not None and profile is not None and choice is not None:
             plan = await self._plan(offers, profile, choice)
-        for new in plan.create:
-            others = [
-                each for each in self.holds.starters(self._key(new.name)) if each != self.name
-            ]
-            if others:
-                raise Busy(
-                    f'"{new.name}" is being made for {called(others[0])} at this moment. Choose '
-                    f"another name; or wait until that has started, and mount it in both."
-                )
+        self._check_starts_beside(plan)
         start_id = uuid.uuid4().hex
         held = self.holds.start(start_id, self.name or "", map(self._key, plan.claims))
         if held is not None:
@@ -137,6 +129,22 @@ class KaleSpawner(KeepingSpawner):
             seconds=max(self.start_timeout - _MARGIN, 1.0),
             grace=self.unschedulable_grace,
         )
+
+    def _check_starts_beside(self, plan: Plan) -> None:
+        """What another start, whose pod is not there yet, makes or mounts for itself alone."""
+        alone = [claim.name for claim in plan.reuse if claim.exclusive]
+        for name in (*(new.name for new in plan.create), *alone):
+            others = [each for each in self.holds.starters(self._key(name)) if each != self.name]
+            if others and name in alone:
+                raise Busy(
+                    f'"{name}" is about to be used by {called(others[0])}, and only one server at '
+                    "a time can mount it (ReadWriteOncePod). Stop that, or choose another."
+                )
+            if others:
+                raise Busy(
+                    f'"{name}" is being made for {called(others[0])} at this moment. Choose '
+                    "another name; or wait until that has started, and mount it in both."
+                )
 
     async def _check_places(self, pod: dict[str, Any], plan: Plan) -> None:
         """The volumes that are there, and what the profile asks of a node, have one in common."""

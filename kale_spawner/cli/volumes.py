@@ -82,6 +82,7 @@ def add_commands(commands: Any) -> None:
     about = "delete a snapshot, of one volume or of a whole server"
     gone = _command(snapshots, "delete", about, _forget)
     _name(gone, "the snapshot")
+    gone.add_argument("--of", choices=("volume", "server"), help="which, where two have that name")
     _yes(gone)
 
     about = "bring back what a snapshot holds, in new volumes; the old ones stay as they are"
@@ -216,9 +217,9 @@ def _grow(hub: Hub, arguments: argparse.Namespace) -> Any:
 
 def _delete(hub: Hub, arguments: argparse.Namespace) -> Any:
     volume = hub.call("GET", "volumes", arguments.name)
-    first = " after a last snapshot" if arguments.snapshot == "true" else ""
+    first = ", after a last snapshot" if arguments.snapshot == "true" else ""
     size = volume["size"]
-    _sure(arguments, f'Volume "{arguments.name}" ({size}) is deleted with its files{first}.')
+    _sure(arguments, f'This deletes the volume "{arguments.name}" ({size}) with its files{first}.')
     query = f"?snapshot={arguments.snapshot}" if arguments.snapshot else ""
     return hub.call("DELETE", "volumes", arguments.name, query=query)
 
@@ -239,11 +240,22 @@ def _take(hub: Hub, arguments: argparse.Namespace) -> Any:
 
 
 def _forget(hub: Hub, arguments: argparse.Namespace) -> Any:
-    sets = [each["name"] for each in _sets(hub, arguments)]
-    kind = "snapshot-sets" if arguments.name in sets else "snapshots"
-    whose = " of a whole server" if arguments.name in sets else ""
-    _sure(arguments, f'Snapshot "{arguments.name}"{whose} is deleted.')
-    return hub.call("DELETE", kind, arguments.name)
+    state, name = hub.call("GET", "storage"), arguments.name
+    there = [
+        kind
+        for kind, key in (("snapshot-sets", "sets"), ("snapshots", "snapshots"))
+        if any(each["name"] == name for each in state[key])
+    ]
+    asked = {"server": "snapshot-sets", "volume": "snapshots"}.get(arguments.of)
+    if len(there) > 1 and asked is None:
+        raise HubError(
+            f'There is a snapshot "{name}" of a volume, and one of a whole server. '
+            "Say which: --of volume, or --of server."
+        )
+    kind = asked or (there or ["snapshots"])[0]
+    whose = " of a whole server" if kind == "snapshot-sets" else ""
+    _sure(arguments, f'This deletes the snapshot "{name}"{whose}.')
+    return hub.call("DELETE", kind, name)
 
 
 def _restore(hub: Hub, arguments: argparse.Namespace) -> Any:

@@ -16,7 +16,7 @@ from kale_spawner.errors import (
 from kale_spawner.model.choices import DataVolume
 from kale_spawner.model.claim import Claim
 from kale_spawner.model.failures import not_grown
-from kale_spawner.model.growth import Growth, growth_error
+from kale_spawner.model.growth import Growth, clones_to_come, growth_error
 from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.quantity import parse_size
 from kale_spawner.model.quota import quota_errors
@@ -105,6 +105,11 @@ class Claims(Storage):
             raise Busy(f'"{name}" is being deleted already.')
         if starting := holds.starters(key):
             raise Busy(f'"{name}" is about to be used by {called(starting[0])}. Stop it first.')
+        for clone in clones_to_come(claim, have.claims.values()):
+            raise Busy(
+                f'"{clone}" is to be a clone of "{name}", and was not mounted yet. Start a server '
+                "with that first, or delete it first."
+            )
         if claim.phase != "Bound":
             first = False  # nothing has been written to it
         holds.deleting[key] = "its last snapshot is being taken first" if first else "now"

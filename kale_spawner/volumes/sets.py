@@ -77,6 +77,8 @@ class Sets(Snapshots):
             )
             for number, (member, claim) in enumerate(zip(own, claims, strict=True), 1)
         ]
+        if name in have.snapshots:
+            raise Busy(f'You have a snapshot "{name}" of a volume. Choose another name.')
         key, taking = self._key(name), self.spawner.holds.taking
         if key in taking:
             raise Busy(f'A snapshot "{name}" is being taken already.')

@@ -29,6 +29,8 @@ class Snapshots(Storage):
         have, cluster = await self._facts()
         claim = self._claim(have, volume)
         self.can_take(have, [claim], cluster)
+        if name and name in have.sets():
+            raise Busy(f'You have a snapshot "{name}" of a whole server. Choose another name.')
         new = NewSnapshot(
             name or stamped(volume, datetime.now(UTC), have.snapshots),
             claim,

@@ -289,7 +289,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         if former is not None and former.active:
             raise Busy(f"The {called} is running. Stop it first.")
         # To look at a spawn page is enough for JupyterHub to know a name.
-        if former is not None and former.last_volumes and asked.server and not asked.over:
+        if former is not None and former.last_volumes and not asked.over:
             raise Busy(
                 f"You have a {called} already. Choose another name, or restore over it "
                 "(over: true)."
@@ -297,7 +297,7 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
         # What would be refused leaves no server behind that never started.
-        await spawner.judged(choice)
+        await spawner.judged(choice, asked.server)
         self.request.body = json.dumps(choice).encode()
         try:
             await UserServerAPIHandler.post(self, user_name, asked.server)

@@ -155,7 +155,7 @@ def volume_view(
         used_elsewhere=any(use.server is None for use in claim.uses),
         mount=claim.last_mount,
         origin=OriginView(**made.__dict__) if made else None,
-        origin_text=origin_text(made, claim.created, now or datetime.now(UTC)) if made else "",
+        origin_text=origin_text(made, _filled(claim), now or datetime.now(UTC)) if made else "",
         usage=UsageView(**usage.__dict__) if usage else None,
         can_grow=not why_not,
         why_not_grow=why_not,
@@ -255,6 +255,11 @@ def views(
         ),
         "snapshots_missing": have.snapshots_missing,
     }
+
+
+def _filled(claim: Claim) -> datetime | None:
+    """When a clone was made of what was there then; None before that."""
+    return claim.created if claim.phase == "Bound" else None
 
 
 def origin_text(made: Origin, created: datetime | None, now: datetime) -> str:

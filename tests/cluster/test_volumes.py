@@ -158,6 +158,12 @@ async def test_a_volume_is_deleted_only_by_name_unmounted_and_after_its_last_sna
     for name in ("bobs", "alice-data-2"):
         with pytest.raises(Missing):
             await volumes.delete(name)
+    await volumes.create(DataVolume(source="clone", origin="alice-data-1", name="copy"))
+    with pytest.raises(Busy, match='"copy" is to be a clone of "alice-data-1"'):
+        await volumes.delete("alice-data-1")
+    with pytest.raises(ChoiceInvalid, match='"copy" is to be a clone of it'):
+        await volumes.grow("alice-data-1", "3Gi")
+    await volumes.delete("copy")
     last = await volumes.delete("alice-data-1")
     assert last is not None
     with pytest.raises(Busy, match="being deleted already"):

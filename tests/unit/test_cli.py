@@ -95,7 +95,7 @@ def test_what_deletes_asks_and_without_a_terminal_refuses(
 ) -> None:
     assert main(["volumes", "delete", "data", "--snapshot"]) == 1
     said = capsys.readouterr().err
-    assert '"data" (5Gi) is deleted with its files after a last snapshot' in said
+    assert 'This deletes the volume "data" (5Gi) with its files, after a last snapshot.' in said
     assert "say --yes" in said
     assert not [each for each in hub.asked if each[0] == "DELETE"]
     assert main(["volumes", "delete", "data", "--snapshot", "--yes"]) == 0
@@ -112,6 +112,25 @@ def test_a_refusal_is_told_in_the_hubs_words(
     assert "does not answer" in capsys.readouterr().err
     assert main(["restore", "monday"]) == 1
     assert "--server NEW" in capsys.readouterr().err
+
+
+def test_of_two_snapshots_of_one_name_it_has_to_be_said_which(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = {"sets": [{"name": "mon"}], "snapshots": [{"name": "mon"}, {"name": "one"}]}
+    hub.answers["GET /hub/api/users/ada/storage"] = (200, there)
+    for kind, name in (("snapshots", "mon"), ("snapshot-sets", "mon"), ("snapshots", "one")):
+        hub.answers[f"DELETE /hub/api/users/ada/{kind}/{name}"] = (202, {})
+    assert main(["snapshots", "delete", "mon", "--yes"]) == 1
+    assert "--of volume, or --of server" in capsys.readouterr().err
+    assert not any(method == "DELETE" for method, *_ in hub.asked)
+    for words, path in (
+        (["mon", "--of", "volume"], "snapshots/mon"),
+        (["mon", "--of", "server"], "snapshot-sets/mon"),
+        (["one"], "snapshots/one"),
+    ):
+        assert main(["snapshots", "delete", *words, "--yes"]) == 0
+        assert hub.asked[-1][:2] == ("DELETE", f"/hub/api/users/ada/{path}")
 
 
 @pytest.mark.parametrize("whose", [[], ["--user", "ada"]])

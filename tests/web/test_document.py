@@ -283,9 +283,9 @@ def quota(site: Site, resource: str, amount: str) -> Iterator[None]:
     core.delete_namespaced_resource_quota("few", namespace)
 
 
-def restored(site: Site) -> Answer:
+def restored(site: Site, server: str = "again") -> Answer:
     path = "/users/ann/snapshot-sets/ann-monday/restore"
-    return call(site.hub.url, site.hub.token, "POST", path, {"server": "again"})
+    return call(site.hub.url, site.hub.token, "POST", path, {"server": server})
 
 
 def servers(site: Site) -> dict[str, Any]:
@@ -312,3 +312,15 @@ def test_a_restore_that_the_cluster_refuses_can_be_asked_for_again(site: Site) -
         assert servers(site)["again"]["user_options"] == {}  # a plain start does not restore
     assert restored(site).status == 202
     stop(site.hub, "ann", "again")
+    again = restored(site)
+    assert (again.status, "over: true" in again.json["message"]) == (409, True)
+
+
+def test_a_restore_as_a_server_of_a_strange_name_is_told_of_that(site: Site) -> None:
+    site.stock()
+    for name in ("a/b", "x" * 300, "x" * 100):
+        answer = restored(site, name)
+        if answer.status == 202:
+            stop(site.hub, "ann", name)
+        else:
+            assert "somebody else" not in answer.text, answer.text

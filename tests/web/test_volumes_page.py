@@ -387,14 +387,16 @@ def test_a_volume_is_deleted(
     expect(news(opened)).to_contain_text("Volume data-1 is gone.")
 
 
-def test_a_clone_that_is_not_made_yet_is_told_before_its_source_is_deleted(
+def test_the_source_of_a_clone_that_is_not_made_yet_stays(
     opened: Page, storage: FakeStorage
 ) -> None:
     origin = {"source": "clone", "name": "data-1", "volume": "data-1", "time": ago(hours=1)}
     storage.changed(volumes=[volume("data-1"), volume("copy", state="new", origin=origin)])
     expect(row(opened, "copy")).to_be_visible()
-    by_keyboard(opened, "data-1", "Delete")
-    expect(opened.get_by_role("dialog")).to_contain_text("copy is to be filled from data-1")
+    more(opened, "data-1").press("Enter")
+    delete = opened.get_by_role("menuitem", name="Delete")
+    expect(delete).to_have_attribute("aria-disabled", "true")
+    expect(delete).to_contain_text("copy is to be filled from data-1")
     opened.keyboard.press("Escape")
     by_keyboard(opened, "data-1", "Grow")
     expect(opened.get_by_role("dialog")).to_contain_text("start a server with it first")

@@ -31,7 +31,7 @@ export function makeActions({ api, page, state, done }) {
     const [are, were] = names.length > 1 ? ["are", "were"] : ["is", "was"];
     return names.length ? `${list(names)} ${are} to be filled from ${name} and ${were} not mounted yet: ${then}.` : "";
   }
-  const LOST = "without it, that cannot be done any more";
+  const FIRST = "start a server with that first, or delete it";
   const SMALL = "a larger volume does not fit into that; start a server with it first";
   // Kubernetes keeps a snapshot until then; a volume it does not.
   const KEPT = "the snapshot is kept until that is done, then deleted";
@@ -124,7 +124,6 @@ export function makeActions({ api, page, state, done }) {
       danger: true,
       say: ({ snapshot }) => [
         `Deletes volume ${volume.name} (${size(volume.size_bytes)}${made(volume)})${volume.state === "new" ? ". No server ever mounted it: there is nothing in it yet." : " with all files in it."}`,
-        waitFor("clone", volume.name, LOST),
         volume.state === "new" ? "" : may === "always" || snapshot
           ? "A last snapshot is taken first; if that fails, the volume stays. From the snapshot it can be restored."
           : kept
@@ -148,7 +147,7 @@ export function makeActions({ api, page, state, done }) {
       { text: "Take a snapshot…", why: own || wanting() || notYet(volume), act: () => takeSnapshot(volume) },
       { text: "Clone…", why: own || notYet(volume), act: () => clone(volume) },
       { text: "Grow…", why: own || (volume.can_grow ? "" : capital(volume.why_not_grow) || "It cannot grow now."), act: () => grow(volume) },
-      { text: "Delete…", danger: true, why: own || mounted(volume, "then delete"), act: () => deleteVolume(volume) },
+      { text: "Delete…", danger: true, why: own || mounted(volume, "then delete") || waitFor("clone", volume.name, FIRST), act: () => deleteVolume(volume) },
     ];
   }
 
