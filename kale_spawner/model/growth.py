@@ -62,13 +62,11 @@ def growth_error(
 
 def clones_to_come(claim: Claim, claims: Iterable[Claim]) -> dict[str, int]:
     """The sizes of the claims that are to be filled from this one, and were not mounted yet."""
-    origin = ("clone", claim.name)
+    waiting = (each for each in claims if each.phase == "Pending" and not each.deleting)
     return {
         each.name: each.size_bytes
-        for each in claims
-        if each.phase != "Bound"
-        and each.origin
-        and (each.origin.source, each.origin.name) == origin
+        for each in waiting
+        if each.origin and (each.origin.source, each.origin.name) == ("clone", claim.name)
     }
 
 
