@@ -152,7 +152,8 @@ class KeepingSpawner(PageSpawner):
 
     async def delete_forever(self) -> None:
         """What becomes of the volumes of a server that is deleted: `KaleVolumes.when_deleted`
-        says, and nothing else. Those that anything still mounts stay."""
+        says, and nothing else. Those that anything still mounts stay, and those that another
+        server was last started with."""
         what = self.volumes_settings.when_deleted
         if what == "keep":
             self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
@@ -165,27 +166,40 @@ class KeepingSpawner(PageSpawner):
             )
             if claim.annotations.get(SERVERNAME_LABEL, "") == (self.name or "")
         ]
-        Claims(self).later(self._delete_volumes(own, last=what == "snapshot"))
+        stored = self.user.orm_user.orm_spawners
+        others = [each for name, each in stored.items() if name != (self.name or "")]
+        Claims(self).later(self._delete_volumes(own, others, last=what == "snapshot"))
 
-    async def _delete_volumes(self, names: Sequence[str], *, last: bool) -> None:
+    async def _delete_volumes(
+        self, names: Sequence[str], others: Sequence[Any], *, last: bool
+    ) -> None:
         """Once the server is deleted: of a user with another server that runs, the hub asks for
         it and then deletes neither."""
         for _ in range(_DELETED_LOOKS):
-            if self._is_deleted:
+            if _is_deleted(self.orm_spawner):
                 break
             await asyncio.sleep(_DELETED_SECONDS)
         else:
             self.log.warning("%s was not deleted; its volumes stay", self._log_name)
             return
+        taken = {
+            volume["claim"]
+            for other in others
+            if not _is_deleted(other)
+            for volume in (other.state or {}).get("kale_volumes") or ()
+        }
         for name in names:
+            if name in taken:
+                self.log.info("%s: %s stays, another server has it", self._log_name, name)
+                continue
             try:
                 snapshot = await Claims(self).delete(name, last, decided=True)
                 self.log.info("%s: deleted %s (last snapshot: %s)", self._log_name, name, snapshot)
             except KaleError as exc:
                 self.log.warning("%s: %s stays: %s", self._log_name, name, exc)
 
-    @property
-    def _is_deleted(self) -> bool:
-        """Also where no hub is."""
-        stored = inspect(self.orm_spawner, raiseerr=False)
-        return stored is None or not stored.persistent
+
+def _is_deleted(orm_spawner: Any) -> bool:
+    """Whether the hub has deleted a server. Where there is no hub, it has."""
+    stored = inspect(orm_spawner, raiseerr=False)
+    return stored is None or not stored.persistent

@@ -38,6 +38,7 @@ def make_spawner(
         url=f"/user/{user}/",
         escaped_name=user,
         groups=[],
+        orm_user=SimpleNamespace(orm_spawners={}),
         settings={},
         db=None,
         authenticator=None,

@@ -15,7 +15,7 @@ from kale_spawner.kube.watch import SNAPSHOTS
 from kale_spawner.wire import SERVERNAME_LABEL
 from tests.web.browserless import call
 from tests.web.conftest import Cluster, Hub, StartHub
-from tests.web.test_hub import until
+from tests.web.test_hub import stop, until
 
 CLAIMS = {
     "dan-work": ("dan", ""),
@@ -149,6 +149,37 @@ def test_a_claim_that_another_server_mounts_stays(
     assert going(seeded) == expected
     assert len(seeded.pods()) == 1
     call(hub.url, hub.token, "DELETE", "/users/dan/servers/other", {"remove": True})
+
+
+def test_a_claim_that_another_server_was_started_with_stays(
+    seeded: Cluster, deleting_hub: Hub, what: str
+) -> None:
+    hub = deleting_hub
+    stop(hub, "dan", "lab")
+    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
+    started = call(hub.url, hub.token, "POST", "/users/dan/servers/other", body)
+    assert started.status == 202, started.text
+    until(seeded.pods)
+    stop(hub, "dan", "other")
+    expected = set() if what == "keep" else OF_LAB - {"dan-lab"}
+    deleted(seeded, hub, "/users/dan/servers/lab", {"remove": True}, expected)
+    time.sleep(1)
+    assert going(seeded) == expected
+    call(hub.url, hub.token, "DELETE", "/users/dan/servers/other", {"remove": True})
+
+
+def test_with_their_user_both_of_two_servers_with_one_claim_go(
+    seeded: Cluster, deleting_hub: Hub, what: str
+) -> None:
+    hub = deleting_hub
+    stop(hub, "dan", "lab")
+    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
+    call(hub.url, hub.token, "POST", "/users/dan/servers/other", body)
+    until(seeded.pods)
+    stop(hub, "dan", "other")
+    expected = set() if what == "keep" else OF_DAN
+    deleted(seeded, hub, "/users/dan", None, expected)
+    assert going(seeded) == expected
 
 
 def test_of_a_user_whom_the_hub_does_not_delete_everything_stays(
