@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from kubernetes.client import CoreV1Api, CustomObjectsApi
+from kubernetes.client import CoreV1Api, CustomObjectsApi, StorageV1Api
 
 import localcluster
 from kale_spawner.kube.watch import SNAPSHOTS
@@ -283,3 +283,60 @@ async def test_volumes_and_profiles_of_other_zones_are_told_before_a_pod_is_made
     finally:
         for name in bound:
             core_v1.delete_persistent_volume(name)
+
+
+async def test_a_snapshot_of_another_driver_is_told_before_anything_is_made(
+    make: Make, core_v1: CoreV1Api, custom: CustomObjectsApi, namespace: str
+) -> None:
+    storage = StorageV1Api(core_v1.api_client)
+    foreign = f"{namespace}-foreign"[-60:].strip("-")
+    storage.create_storage_class({"metadata": {"name": foreign}, "provisioner": "other.example"})
+    try:
+        config = {"KaleVolumes": {"storage_classes": ["rok-csi", foreign]}}
+        await start(make(config), {"workspace": WORKSPACE})
+        snapshot(custom, namespace, "monday", "alice-workspace", "alice")
+        row = {"source": "snapshot", "origin": "monday", "name": "new", "mount": "/new"}
+        choice = {
+            "workspace": {"source": "none"},
+            "data_volumes": [{**row, "storage_class": foreign}],
+        }
+        said = await refused(make(config, server="lab"), choice)
+        assert said.status_code == 400
+        assert "data_volumes.0.storage_class" in said.jupyterhub_message
+        assert "is of driver other.example" in said.jupyterhub_message
+        assert set(claims(core_v1, namespace)) == {"alice-workspace"}
+    finally:
+        storage.delete_storage_class(foreign)
+
+
+async def test_an_address_of_roks_stands_on_the_claim(
+    make: Make, core_v1: CoreV1Api, namespace: str
+) -> None:
+    url = "https://rok.example/rok/buckets/b/files/f/versions/v"
+    config = {"KaleVolumes": {"rok_hosts": ["rok.example"], "rok_secret": "{user_slug}-rok"}}
+    choice = {"workspace": {"source": "rok", "origin": url, "name": "mine", "size": "1Gi"}}
+    assert "not offered here" in (await refused(make(), choice)).jupyterhub_message
+    elsewhere = {"workspace": {**choice["workspace"], "origin": url.replace("rok.", "evil.")}}
+    assert "not allowed here" in (await refused(make(config), elsewhere)).jupyterhub_message
+    await start(make(config), choice)
+    made = claims(core_v1, namespace)["mine"].metadata.annotations
+    assert (made["rok/origin"], made["rok/creds-secret-name"]) == (url, "alice-rok")
+
+
+async def test_without_a_workspace_a_server_has_only_so_much_room(
+    make: Make, cluster: localcluster.Status, core_v1: CoreV1Api, namespace: str
+) -> None:
+    spawner = make()
+    await start(spawner, {"workspace": {"source": "none", "size": "64Mi"}})
+    assert claims(core_v1, namespace) == {}
+    fill = "head -c 100000000 /dev/zero > /home/jovyan/much; sync; ls /home/jovyan"
+    assert "much" in shell(cluster, namespace, spawner.pod_name, fill)
+
+    def evicted() -> bool:
+        pod = core_v1.read_namespaced_pod(spawner.pod_name, namespace)
+        return bool(pod.status.reason == "Evicted" and "exceeds the limit" in pod.status.message)
+
+    eventually(evicted)
+    async with asyncio.timeout(60):
+        while await spawner.poll() is None:
+            await asyncio.sleep(0.2)
