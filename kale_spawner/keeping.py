@@ -143,8 +143,8 @@ class KeepingSpawner(PageSpawner):
             if settings.snapshot_at_stop:
                 saved = await self.snapshot_all(reason="stop")
                 Sets(self).prune(saved, settings.keep_automatic)
-        except KaleError as exc:
-            self.log.warning("%s: no snapshot at its stop: %s", self._log_name, exc)
+        except Exception as exc:
+            self.log.warning("%s: no snapshot at its stop: %r", self._log_name, exc)
         finally:
             self._snapshot_due = False
             self.holds.stopping.discard(key)

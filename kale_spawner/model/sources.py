@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from urllib.parse import urlsplit
 
 from kale_spawner.model import limits as rules
 from kale_spawner.model.choices import DataVolume, Workspace
@@ -20,11 +19,13 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Owner, Role
 from kale_spawner.model.quantity import format_size, parse_size
 from kale_spawner.model.snapshot import Snapshot
+from kale_spawner.model.unfit import WHICH, never_made, no_class, rok_error, stop_first, too_small
 
 DEFAULT_SIZE = "10Gi"
 DEFAULT_DATA_SIZE = "5Gi"
 FILLED = ("snapshot", "clone", "rok")
 """Sources of a new volume that is not empty."""
+_FILLED = ", ".join(f'"{each}"' for each in FILLED)
 
 Volume = Workspace | DataVolume
 
@@ -186,7 +187,7 @@ class Sources:
             self._tell(
                 f"{field}.name",
                 f'"{claim.name}" is used by {others[0]}, and only one server at a time can mount '
-                f"it (ReadWriteOncePod); {_stop(str(others[0]))}, or choose another",
+                f"it (ReadWriteOncePod); {stop_first(str(others[0]))}, or choose another",
             )
         if not claim.one_node:
             return
@@ -195,7 +196,7 @@ class Sources:
                 self._tell(
                     f"{field}.name",
                     f'"{claim.name}" is used by {use}, and on another machine; {self.beside}, '
-                    f"so that no machine has both; {_stop(str(use))}, or choose another",
+                    f"so that no machine has both; {stop_first(str(use))}, or choose another",
                 )
             elif use.node:
                 self.node = use.node
@@ -209,7 +210,7 @@ class Sources:
 
     def _filled(self, field: str, volume: Volume, role: Role, sized: bool) -> None:
         if not volume.origin:
-            self._tell(f"{field}.origin", _WHICH[str(volume.source)])
+            self._tell(f"{field}.origin", WHICH[str(volume.source)])
         elif volume.source == "snapshot":
             self._from_snapshot(field, volume, role, sized)
         elif volume.source == "clone":
@@ -231,9 +232,7 @@ class Sources:
             return  # how large it would be is not known
         size = volume.size if sized and volume.size else format_size(snapshot.size_bytes or 1)
         if sized and volume.size and parse_size(volume.size) < snapshot.size_bytes:
-            self._tell(
-                f"{field}.size", _too_small(volume.size, f'snapshot "{name}"', snapshot.size)
-            )
+            self._tell(f"{field}.size", too_small(volume.size, f'snapshot "{name}"', snapshot.size))
         taken = snapshot.taken or snapshot.created
         when = taken.isoformat() if taken else ""
         origin = Origin("snapshot", name, snapshot.volume, when, snapshot.set)
@@ -282,7 +281,7 @@ class Sources:
         least = format_size(claim.coming_bytes)
         size = volume.size if sized and volume.size else least
         if sized and volume.size and parse_size(volume.size) < claim.size_bytes:
-            self._tell(f"{field}.size", _too_small(volume.size, f'"{name}"', claim.capacity))
+            self._tell(f"{field}.size", too_small(volume.size, f'"{name}"', claim.capacity))
         if volume.storage_class not in (None, claim.storage_class):
             self._tell(
                 f"{field}.storage_class",
@@ -329,57 +328,8 @@ class Sources:
                 f"{field}.access_mode", rules.allowed_error(new.access_mode, modes, "the mode")
             )
         if not self.cluster.has_class(new.storage_class):
-            self._tell(f"{field}.storage_class", _no_class(new.storage_class, self.cluster))
+            self._tell(f"{field}.storage_class", no_class(new.storage_class, self.cluster))
         self.create[field] = new
-
-
-def never_made(claim: Claim, cluster: Cluster) -> str | None:
-    """Why a claim that no server mounted yet will get no volume, or None."""
-    name = claim.storage_class
-    if claim.phase != "Pending" or not name or cluster.has_class(name):
-        return None
-    return f'"{claim.name}" was never mounted, and {_no_class(name, cluster)}'
-
-
-def rok_error(url: str, hosts: tuple[str, ...]) -> str | None:
-    """Why this is no address of a Rok that may be used here, or None."""
-    if not hosts:
-        return "volumes from Rok are not offered here"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
-        return "write the whole address of a snapshot, like https://rok.example/rok/buckets/..."
-    if host not in hosts and f"{host}:{port}" not in hosts:
-        return f"{host} is not allowed here; use {' or '.join(hosts)}"
-    return None
-
-
-_FILLED = ", ".join(f'"{each}"' for each in FILLED)
-_WHICH = {
-    "snapshot": "choose which snapshot",
-    "clone": "choose which of your volumes is copied",
-    "rok": "write the address of a snapshot of Rok's",
-}
-
-
-def _too_small(text: str, what: str, least: str) -> str:
-    return f"{text} is too small for what is in {what}; it takes {least} at least"
-
-
-def _no_class(name: str, cluster: Cluster) -> str:
-    known = ", ".join(sorted(cluster.classes or ())) or "none"
-    what = f'storage class "{name}"' if name else "default storage class"
-    return (
-        f"this cluster has no {what}, only {known}; choose another, or ask your administrator "
-        "(setting KaleVolumes.storage_classes)"
-    )
-
-
-def _stop(server: str) -> str:
-    return f"stop {server}" if "another user" not in server else "wait for it"
 
 
 def _is_from(claim: Claim, source: str | None, origin: str | None) -> bool:

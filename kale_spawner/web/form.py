@@ -25,7 +25,8 @@ from kale_spawner.model.inventory import Inventory
 from kale_spawner.model.limits import Limits, Role
 from kale_spawner.model.quantity import format_size
 from kale_spawner.model.snapshot import Snapshot
-from kale_spawner.model.sources import FILLED, never_made, room_without_volume
+from kale_spawner.model.sources import FILLED, room_without_volume
+from kale_spawner.model.unfit import never_made
 from kale_spawner.web.parse import UNLISTED, parse_form, split_quantity
 from kale_spawner.web.words import (
     human_size,
