@@ -302,7 +302,8 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         try:
             await UserServerAPIHandler.post(self, user_name, asked.server)
         except web.HTTPError:
-            user.spawners[asked.server].forget_choice()  # no later start is to do it unasked
+            if asked.server in user.orm_user.orm_spawners:
+                user.spawners[asked.server].forget_choice()  # no later start is to do it unasked
             raise
         url = f"{self.hub.base_url}spawn-pending/{user.escaped_name}"
         if asked.server:

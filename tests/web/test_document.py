@@ -316,6 +316,21 @@ def test_a_restore_that_the_cluster_refuses_can_be_asked_for_again(site: Site) -
     assert (again.status, "over: true" in again.json["message"]) == (409, True)
 
 
+def test_a_restore_beyond_the_limit_of_servers_is_told_as_such(site: Site) -> None:
+    site.stock()
+    hub = site.hub
+    names = [name for name in servers(site) if name]
+    for name in (*names, "one", "two"):
+        call(
+            hub.url, hub.token, "POST", f"/users/ann/servers/{name}", {"workspace": {"size": "no"}}
+        )
+    answer = restored(site, "three")
+    assert answer.status == 400, answer.text
+    assert "maximum" in answer.json["message"]
+    for name in ("one", "two"):
+        call(hub.url, hub.token, "DELETE", f"/users/ann/servers/{name}", {"remove": True})
+
+
 def test_a_restore_as_a_server_of_a_strange_name_is_told_of_that(site: Site) -> None:
     site.stock()
     for name in ("a/b", "x" * 300, "x" * 100):
