@@ -311,12 +311,16 @@ async def test_a_cancelled_start_leaves_nothing(
     assert claims(core_v1, namespace) == {}
 
 
-async def test_two_servers_that_ask_for_one_new_volume_share_it(
+async def test_of_two_servers_that_ask_for_one_new_volume_the_later_is_told_and_may_share_it(
     make: Make, core_v1: CoreV1Api, namespace: str
 ) -> None:
     options = {"workspace": {"name": "alice-shared"}}
     servers = [make(server=name) for name in ("one", "two")]
-    await asyncio.gather(*(start(server, options) for server in servers))
+    starting = (start(server, options) for server in servers)
+    answers = await asyncio.gather(*starting, return_exceptions=True)
+    (said,) = (each for each in answers if isinstance(each, Shown))
+    assert '"alice-shared" is being made for server' in said.jupyterhub_message
+    await start(servers[answers.index(said)], options)
     assert set(claims(core_v1, namespace)) == {"alice-shared"}
     assert [await server.poll() for server in servers] == [None, None]
 
@@ -401,6 +405,7 @@ async def test_an_entry_of_kubespawners_keeps_kubespawners_storage(
     assert set(claims(core_v1, namespace)) == {"claim-alice"}
     spawner.volumes_settings.when_deleted = "delete"
     await spawner.delete_forever()
+    await asyncio.gather(*spawner.background)
     gone(core_v1.read_namespaced_persistent_volume_claim, "claim-alice", namespace)
 
 
