@@ -212,6 +212,8 @@ def _clone(hub: Hub, arguments: argparse.Namespace) -> Any:
 
 def _grow(hub: Hub, arguments: argparse.Namespace) -> Any:
     answer = hub.call("PATCH", "volumes", arguments.name, body={"size": arguments.size})
+    if answer["state"] == "growth_failed":
+        raise HubError(f"{arguments.name}: {answer['state_text']}")
     return _waited(hub, arguments, "volumes", arguments.name, "growing") or answer
 
 

@@ -114,6 +114,20 @@ def test_a_refusal_is_told_in_the_hubs_words(
     assert "--server NEW" in capsys.readouterr().err
 
 
+def test_a_growth_that_failed_is_no_success(
+    hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {**VOLUME, "state": "growth_failed", "state_text": "could not grow to 20Ti: full"}
+    hub.answers["PATCH /hub/api/users/ada/volumes/data"] = (202, failed)
+    assert main(["volumes", "grow", "data", "20Ti"]) == 1
+    assert capsys.readouterr().err == "data: could not grow to 20Ti: full\n"
+    hub.answers["PATCH /hub/api/users/ada/volumes/data"] = (202, {**VOLUME, "state": "growing"})
+    hub.answers["GET /hub/api/users/ada/storage"] = (200, {"version": "1"})
+    hub.answers["GET /hub/api/users/ada/volumes/data"] = (200, failed)
+    assert main(["volumes", "grow", "data", "20Ti"]) == 0
+    assert main(["volumes", "grow", "data", "20Ti", "--wait"]) == 1
+
+
 def test_of_two_snapshots_of_one_name_it_has_to_be_said_which(
     hub: type[FakeHub], capsys: pytest.CaptureFixture[str]
 ) -> None:
