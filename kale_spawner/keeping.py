@@ -7,7 +7,7 @@ It is also where the Volumes page and the REST API ask what the user has.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 
 from kale_spawner.errors import ClusterError, KaleError, StartFailed
 from kale_spawner.kube.start import Start
+from kale_spawner.model.claim import Claim
 from kale_spawner.model.mounts import Mount, claims_by_row
 from kale_spawner.model.snapshot import SnapshotSet
 from kale_spawner.model.taking import members_of_plan
@@ -158,20 +159,11 @@ class KeepingSpawner(PageSpawner):
         if what == "keep":
             self.log.info("%s: its volumes stay (KaleVolumes.when_deleted)", self._log_name)
             return
-        own = [
-            claim.name
-            # What a clone is to be made from goes after the clone.
-            for claim in sorted(
-                (await self._inventory()).claims.values(), key=lambda each: each.phase == "Bound"
-            )
-            if claim.annotations.get(SERVERNAME_LABEL, "") == (self.name or "")
-        ]
-        stored = self.user.orm_user.orm_spawners
-        others = [each for name, each in stored.items() if name != (self.name or "")]
-        Claims(self).later(self._delete_volumes(own, others, last=what == "snapshot"))
+        claims, servers = (await self._inventory()).claims, dict(self.user.orm_user.orm_spawners)
+        Claims(self).later(self._delete_volumes(claims.values(), servers, last=what == "snapshot"))
 
     async def _delete_volumes(
-        self, names: Sequence[str], others: Sequence[Any], *, last: bool
+        self, claims: Collection[Claim], servers: Mapping[str, Any], *, last: bool
     ) -> None:
         """Once the server is deleted: of a user with another server that runs, the hub asks for
         it and then deletes neither."""
@@ -182,21 +174,32 @@ class KeepingSpawner(PageSpawner):
         else:
             self.log.warning("%s was not deleted; its volumes stay", self._log_name)
             return
-        taken = {
-            volume["claim"]
-            for other in others
-            if not _is_deleted(other)
-            for volume in (other.state or {}).get("kale_volumes") or ()
-        }
-        for name in names:
-            if name in taken:
-                self.log.info("%s: %s stays, another server has it", self._log_name, name)
+        left = {name: each for name, each in servers.items() if not _is_deleted(each)}
+        # What a clone is to be made from goes after the clone.
+        for claim in sorted(claims, key=lambda each: each.phase == "Bound"):
+            if not self._leaves(claim, left):
                 continue
             try:
-                snapshot = await Claims(self).delete(name, last, decided=True)
-                self.log.info("%s: deleted %s (last snapshot: %s)", self._log_name, name, snapshot)
+                snapshot = await Claims(self).delete(claim.name, last, decided=True)
+                self.log.info(
+                    "%s: deleted %s (last snapshot: %s)", self._log_name, claim.name, snapshot
+                )
             except KaleError as exc:
-                self.log.warning("%s: %s stays: %s", self._log_name, name, exc)
+                self.log.warning("%s: %s stays: %s", self._log_name, claim.name, exc)
+
+    def _leaves(self, claim: Claim, left: Mapping[str, Any]) -> bool:
+        """Whether a volume goes with this server: it was last started with it, and who made it is
+        gone. The default server goes with its user, and takes all whose server is gone.
+
+        left: the user's servers that are still there.
+        """
+        if claim.annotations.get(SERVERNAME_LABEL, "") in left:
+            return False
+        kept = [(each.state or {}).get("kale_volumes") or () for each in left.values()]
+        if any(volume["claim"] == claim.name for volumes in kept for volume in volumes):
+            self.log.info("%s: %s stays, another server has it", self._log_name, claim.name)
+            return False
+        return not self.name or any(each["claim"] == claim.name for each in self.last_volumes)
 
 
 def _is_deleted(orm_spawner: Any) -> bool:

@@ -203,9 +203,10 @@ class KaleVolumes(LoggingConfigurable):
         ["keep", "snapshot", "delete"],
         "keep",
         help="""
-        What becomes of a server's volumes when the server (not: its pod) or its user is deleted:
-        "keep", "snapshot" (deleted once a last snapshot of each is ready; they stay where that
-        fails), or "delete". Volumes that another server uses stay. KubeSpawner.delete_pvc has no
+        What becomes of the volumes when a server (not: its pod) or its user is deleted: "keep",
+        "snapshot" (deleted once a last snapshot of each is ready; they stay where that fails), or
+        "delete". With a server go those that it was last started with, unless another server
+        made them or was last started with them; with a user all. KubeSpawner.delete_pvc has no
         say beside it.
         """,
     ).tag(config=True)

@@ -21,7 +21,7 @@ from jupyterhub.scopes import needs_scope
 from pydantic import BaseModel, ValidationError
 from tornado import web
 
-from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing
+from kale_spawner.errors import Busy, ChoiceInvalid, KaleError, Missing, Refused
 from kale_spawner.model.choices import field_errors
 from kale_spawner.volumes import Claims, Sets, Snapshots
 from kale_spawner.web.openapi import (
@@ -297,7 +297,14 @@ class RestoreHandler(Handler, UserServerAPIHandler):  # type: ignore[misc]
         if asked.over and not there and asked.server:
             raise Missing(f"You have no {called} to restore over.")
         # What would be refused leaves no server behind that never started.
-        await spawner.judged(choice, asked.server)
+        try:
+            await spawner.judged(choice, asked.server)
+        except ChoiceInvalid as exc:
+            raise Refused(
+                f'A server cannot be started with "{name}" now: {exc}. Make volumes of its '
+                "snapshots one by one, or ask your administrator.",
+                "restore",
+            ) from exc
         self.request.body = json.dumps(choice).encode()
         try:
             await UserServerAPIHandler.post(self, user_name, asked.server)

@@ -297,8 +297,11 @@ def test_a_restore_that_is_refused_leaves_no_server(site: Site) -> None:
     site.stock()
     with quota(site, "requests.storage", "1Gi"):
         answer = restored(site)
-        assert answer.status == 400, answer.text
-        assert "your quota leaves 1Gi of storage" in answer.json["message"]
+        assert answer.status == 403, answer.text
+        said = answer.json["message"]
+        assert said.startswith('A server cannot be started with "ann-monday" now: ')
+        assert "your quota leaves 1Gi of storage" in said
+        assert "one by one" in said
         assert "again" not in servers(site)
 
 
