@@ -120,7 +120,12 @@ class Claim:
     @property
     def coming_bytes(self) -> int:
         """The size that it has, or is growing to."""
-        return self.size_bytes if self.stuck else max(self.size_bytes, self.requested_bytes)
+        return self.size_bytes if self.stuck else self.asked_bytes
+
+    @property
+    def asked_bytes(self) -> int:
+        """What was asked for last, and what a quota counts; never less than it has."""
+        return max(self.size_bytes, self.requested_bytes)
 
     @property
     def exclusive(self) -> bool:

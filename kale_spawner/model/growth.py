@@ -36,8 +36,7 @@ class Growth:
     @property
     def more_bytes(self) -> int:
         """What it asks for on top of what was asked for before."""
-        asked = max(self.claim.requested_bytes, self.claim.size_bytes)
-        return max(parse_size(self.size) - asked, 0)
+        return max(parse_size(self.size) - self.claim.asked_bytes, 0)
 
 
 def growth_error(

@@ -311,7 +311,7 @@ def _script_data(view: FormView, presets: Mapping[str, Any]) -> dict[str, Any]:
                 "mount": claim.last_mount,
                 "used": sentence(used_by(claim)),
                 "bound": claim.phase == "Bound",
-                "wanted": max(claim.requested_bytes, claim.size_bytes),
+                "wanted": claim.asked_bytes,
                 "clones": clones_to_come(claim, view.claims),
                 "unmade": never_made(claim, view.cluster) or "",
                 "fixed": cannot_grow(claim, view.cluster) or "",

@@ -65,13 +65,24 @@ def seeded(cluster: Cluster, deleting_hub: Hub) -> Iterator[Cluster]:
             core.patch_namespaced_persistent_volume_claim_status(name, namespace, bound)
     for user in ("dan", "eve"):
         call(hub.url, hub.token, "POST", f"/users/{user}")
-    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
-    started = call(hub.url, hub.token, "POST", "/users/dan/servers/lab", body)
-    assert started.status == 202, started.text
+    start_with_dan_lab(hub, "lab")
     until(cluster.pods)
     yield cluster
     cluster.clear()
     snapshots(cluster, "delete_collection")
+
+
+def start_with_dan_lab(hub: Hub, server: str) -> None:
+    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
+    started = call(hub.url, hub.token, "POST", f"/users/dan/servers/{server}", body)
+    assert started.status == 202, started.text
+
+
+def everything_stays(cluster: Cluster) -> None:
+    """Nor is a last snapshot taken, which a deletion would wait for."""
+    time.sleep(1)
+    assert going(cluster) == set()
+    assert snapshots(cluster)["items"] == []
 
 
 def snapshots(cluster: Cluster, verb: str = "list") -> Any:
@@ -142,14 +153,10 @@ def test_a_claim_that_another_server_mounts_stays(
     seeded: Cluster, deleting_hub: Hub, what: str
 ) -> None:
     hub = deleting_hub
-    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
-    started = call(hub.url, hub.token, "POST", "/users/dan/servers/other", body)
-    assert started.status == 202, started.text
+    start_with_dan_lab(hub, "other")
     until(lambda: len(seeded.pods()) == 2)
-    expected = set() if what == "keep" else OF_LAB - {"dan-lab"}
-    deleted(seeded, hub, "/users/dan/servers/lab", {"remove": True}, expected)
-    time.sleep(1)
-    assert going(seeded) == expected
+    deleted(seeded, hub, "/users/dan/servers/lab", {"remove": True}, set())
+    everything_stays(seeded)
     assert len(seeded.pods()) == 1
     expected = set() if what == "keep" else OF_LAB
     deleted(seeded, hub, "/users/dan/servers/other", {"remove": True}, expected)
@@ -161,15 +168,11 @@ def test_a_claim_that_another_server_was_started_with_stays(
 ) -> None:
     hub = deleting_hub
     stop(hub, "dan", "lab")
-    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
-    started = call(hub.url, hub.token, "POST", "/users/dan/servers/other", body)
-    assert started.status == 202, started.text
+    start_with_dan_lab(hub, "other")
     until(seeded.pods)
     stop(hub, "dan", "other")
-    expected = set() if what == "keep" else OF_LAB - {"dan-lab"}
-    deleted(seeded, hub, "/users/dan/servers/lab", {"remove": True}, expected)
-    time.sleep(1)
-    assert going(seeded) == expected
+    deleted(seeded, hub, "/users/dan/servers/lab", {"remove": True}, set())
+    everything_stays(seeded)
     # Then it belongs to that one.
     expected = set() if what == "keep" else OF_LAB
     deleted(seeded, hub, "/users/dan/servers/other", {"remove": True}, expected)
@@ -181,8 +184,7 @@ def test_with_their_user_both_of_two_servers_with_one_claim_go(
 ) -> None:
     hub = deleting_hub
     stop(hub, "dan", "lab")
-    body = {"workspace": {"source": "existing", "name": "dan-lab"}, "data_volumes": []}
-    call(hub.url, hub.token, "POST", "/users/dan/servers/other", body)
+    start_with_dan_lab(hub, "other")
     until(seeded.pods)
     stop(hub, "dan", "other")
     expected = set() if what == "keep" else OF_DAN
@@ -198,7 +200,5 @@ def test_of_a_user_whom_the_hub_does_not_delete_everything_stays(
     refused = call(hub.url, hub.token, "DELETE", "/users/dan")
     assert refused.status == 500
     assert call(hub.url, hub.token, "GET", "/users/dan").status == 200
-    time.sleep(1)
-    assert going(seeded) == set()
-    assert snapshots(seeded)["items"] == []
+    everything_stays(seeded)
     stop(hub, "dan", "lab")

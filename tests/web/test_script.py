@@ -42,6 +42,9 @@ CLAIMS = {
         phase="Bound",
         annotations={"kale-spawner/origin": Origin("snapshot", "monday", "kept").to_json()},
     ),
+    "growing": Claim(
+        "growing", GIB, "1Gi", phase="Bound", storage_class="rok-csi", requested_bytes=60 * GIB
+    ),
     "small": Claim("small", GIB, "1Gi", phase="Bound", storage_class="slow"),
     "copy": Claim(
         "copy",
@@ -221,6 +224,7 @@ NAMES = st.sampled_from(
         "kept",
         "bound",
         "small",
+        "growing",
         "lost",
         "copy",
         "mine",

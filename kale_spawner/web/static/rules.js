@@ -91,7 +91,7 @@ const kaleRules = (data) => {
   }
 
   function growthError(claim, bytes, size) {
-    if (bytes <= BigInt(claim.wanted) && bytes >= BigInt(claim.bytes)) return "";
+    if (bytes === BigInt(claim.wanted) || bytes === BigInt(claim.bytes)) return "";
     const limit = limitError(bytes, size);
     if (limit) return limit;
     if (bytes < BigInt(claim.bytes))
